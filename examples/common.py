@@ -1,0 +1,258 @@
+"""What the lessons share: options, device, training loops, saving, figures.
+
+Functions only. A lesson imports the few it needs; each is short enough to be read
+on the way. What a reader can put right (an option, a file, a learning rate) ends the
+program with one line on stderr: exit code 2 for the command line, 1 for the rest.
+"""
+
+import argparse
+import atexit
+import io
+import math
+import os
+import random
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The look of every figure, for plt.style.use: the colours of Okabe and Ito (2008), which
+# colour-blind readers tell apart, in an order of falling contrast, and no clutter.
+STYLE = {
+    "axes.prop_cycle": "cycler(color=['0072B2', 'D55E00', '009E73', 'CC79A7', 'E69F00'])",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (7.5, 4.5),
+    "font.size": 12,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+def fail(message):
+    """End the program with one line on stderr and exit code 1."""
+    sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def _whole_number(low, high=math.inf):
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            bound = (
+                f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+            )
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bound}")
+        return value
+
+    return parse
+
+
+def _positive_number(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, like 0.01")
+    return value
+
+
+# What a lesson may ask for: how it is read, and what --help says of it.
+_OPTIONS = {
+    "epochs": (_whole_number(1), "N", "passes over the training data"),
+    "lr": (_positive_number, "RATE", "learning rate"),
+    "published": (None, None, "start from the published weights, print their log"),
+    "seed": (_whole_number(0, 2**32 - 1), "N", "seed of every random number"),
+    "device": (str, "NAME", "cpu, cuda, mps, xpu, or auto: the fastest there is"),
+    "output": (Path, "FOLDER", "where figures and models are saved"),
+}
+
+
+def options(doc, **defaults):
+    """Read the command line, seed every generator and open the output folder.
+
+    Every keyword is an option of the lesson, with its default; ``--device``,
+    ``--seed`` and ``--output`` come by themselves. The first line of ``doc``, the
+    lesson's docstring, is its description. The result has an attribute per option;
+    ``device`` is a `torch.device`, ``output`` the path of a folder that exists.
+
+    Exits with code 2 if the command line makes no sense, and with code 1 if the output
+    folder cannot be written.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc.strip().splitlines()[0],
+        usage=argparse.SUPPRESS,  # keeps --help short and an error on one line
+        allow_abbrev=False,
+    )
+    shared = {"seed": 0, "device": "cpu", "output": ROOT / "outputs"}
+    for name, default in (defaults | shared | defaults).items():
+        parse, metavar, text = _OPTIONS[name]
+        flag = "--" + name.replace("_", "-")
+        if default is False:
+            parser.add_argument(flag, action="store_true", help=text)
+        else:
+            shown = default.name if isinstance(default, Path) else default
+            text = f"{text} (default: {shown})"
+            parser.add_argument(
+                flag, type=parse, default=default, metavar=metavar, help=text
+            )
+    args, unknown = parser.parse_known_args()
+    if unknown:
+        parser.error(f"unknown option {unknown[0]!r}; --help lists the options")
+    try:
+        args.device = pick_device(args.device)
+    except ValueError as error:
+        parser.error(f"argument --device: {error}")
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.output).close()
+    except OSError as error:
+        fail(f"cannot write to {args.output} ({error.strerror}); see --output")
+
+    random.seed(args.seed)
+    np.random.seed(args.seed)
+    torch.manual_seed(args.seed)  # the CPU and every accelerator
+    # Operations this small finish before a second thread has woken up.
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    return args
+
+
+def pick_device(name):
+    """Return the `torch.device` of that name; ``"auto"`` takes an accelerator if any.
+
+    Raises `ValueError` if this machine, or this build of PyTorch, has no such device.
+    """
+    accelerator = None
+    if torch.accelerator.is_available():
+        accelerator = torch.accelerator.current_accelerator()
+    if name == "auto":
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"PyTorch knows no device {name!r}; try auto or cpu") from None
+    if device.type == "cpu":
+        return device
+    if accelerator is None or device.type != accelerator.type:
+        raise ValueError(f"no {name} device is available here; try auto or cpu")
+    if (device.index or 0) >= torch.accelerator.device_count():
+        raise ValueError(
+            f"there is no {name}; the last one is "
+            f"{device.type}:{torch.accelerator.device_count() - 1}"
+        )
+    return device
+
+
+# -------------------------------------------------------------------------- training
+
+
+def require_finite(loss, epoch, lr):
+    """End the program if ``loss`` is infinite or not a number, and say what to try."""
+    if not math.isfinite(loss):
+        fail(
+            f"the loss is {loss} in epoch {epoch}: the learning rate {lr:g} is too "
+            f"large for this model and data; try --lr {lr / 10:g}"
+        )
+
+
+def fit(model, x, y, loss_fn, optimizer, epochs, log_every=20, first=1):
+    """Train on the whole of ``x`` and ``y`` at each step; return each epoch's loss.
+
+    The loss of an epoch is the one *before* its update. ``first`` is the number that
+    the log gives to the first epoch; ``log_every=0`` logs nothing.
+    """
+    losses = []
+    for epoch in range(first, first + epochs):
+        loss = loss_fn(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        require_finite(losses[-1], epoch, optimizer.param_groups[0]["lr"])
+        if log_every and epoch % log_every == 0:
+            print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
+    return losses
+
+
+# ---------------------------------------------------------------- saving and showing
+
+
+def write_file(path, data):
+    """Write the bytes ``data`` beside ``path``, then rename: all of it, or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        fail(f"cannot write {path} ({error.strerror}); see --output")
+
+
+def save_state_dict(model, path):
+    """Save the parameters of ``model`` to ``path``; a crash leaves the old file whole."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    write_file(path, buffer.getvalue())
+    print(f"saved {path}")
+
+
+def load_state_dict(model, path):
+    """Load the parameters saved at ``path`` into ``model``, on the model's device.
+
+    Exits with code 1, and leaves ``model`` as it was, if the file is missing, damaged,
+    not a state_dict, or that of another model; it says which tensor differs, and how.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
+            damaged = archive.testzip()
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        fail(f"there is no file {path}; train and save a model first")
+    except Exception as error:  # a damaged file can raise almost anything
+        damaged = type(error).__name__
+    if damaged:
+        fail(f"{path} is damaged or no saved state_dict ({damaged}); save it again")
+    here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    for key in here | there:
+        if here.get(key) != there.get(key):
+            fail(
+                f"{path} was saved from another model: {key!r} has the shape "
+                f"{there.get(key, 'none')} in the file, {here.get(key, 'none')} here"
+            )
+    model.load_state_dict(state)
+
+
+def show(fig, path):
+    """Save ``fig`` at ``path``, and open a window where there is a screen.
+
+    The script goes on; its windows stay open, after its end too, until they are closed.
+    """
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    write_file(path, buffer.getvalue())
+    print(f"saved {path}")
+    if fig.canvas.required_interactive_framework:
+        import matplotlib.pyplot as plt
+
+        plt.show(block=False)
+        plt.pause(0.1)  # lets the window draw itself
+        atexit.register(plt.show)
