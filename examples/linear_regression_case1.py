@@ -39,9 +39,9 @@ y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
 # %%
 # Model
 # -----
-# ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. It starts both at
-# random: PyTorch draws them from :math:`U(-1/\sqrt n, 1/\sqrt n)` for :math:`n` inputs,
-# here :math:`U(-1, 1)`. That is why two runs differ, unless they share a seed.
+# ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. It starts both
+# at random: PyTorch draws them from :math:`U(-1/\sqrt n, 1/\sqrt n)` for :math:`n`
+# inputs, here :math:`U(-1, 1)`. That is why two runs differ, unless they share a seed.
 # ``--published`` puts in the numbers that the published run happened to start from.
 
 model = nn.Linear(1, 1).to(args.device)

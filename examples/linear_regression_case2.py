@@ -43,8 +43,8 @@ print(f"features {features.shape} {features.dtype}, targets {targets.shape}")
 # %%
 # From NumPy to PyTorch
 # ---------------------
-# ``torch.from_numpy`` copies nothing: the tensor and the array are two views of the same
-# memory, and a change of one is a change of both. ``astype`` does copy.
+# ``torch.from_numpy`` copies nothing: the tensor and the array are two views of the
+# same memory, and a change of one is a change of both. ``astype`` does copy.
 
 array = np.zeros(3)
 tensor = torch.from_numpy(array)
@@ -52,8 +52,8 @@ array[0] = 7
 print(f"the array was changed, and the tensor is {tensor.tolist()}")
 
 # %%
-# NumPy computes in float64, the parameters of a layer are float32, and PyTorch refuses to
-# multiply the two. The targets also need a second axis: (1000,) becomes (1000, 1).
+# NumPy computes in float64, the parameters of a layer are float32, and PyTorch refuses
+# to multiply the two. The targets also need a second axis: (1000,) becomes (1000, 1).
 
 x = torch.from_numpy(features.astype(np.float32)).to(args.device)  # (1000, 1)
 y = torch.from_numpy(targets.astype(np.float32)).reshape(-1, 1).to(args.device)
@@ -108,12 +108,12 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs)
 # %%
 # Result
 # ------
-# ``model.eval()`` switches off what only training needs, dropout for example. This model
-# has nothing of the kind; the habit is what counts. ``inference_mode`` skips the
+# ``model.eval()`` switches off what only training needs, dropout for example. This
+# model has nothing of the kind; the habit is what counts. ``inference_mode`` skips the
 # book-keeping for gradients.
 #
-# Least squares needs no epochs: scikit-learn solves for the best line. It is not the true
-# line either, since 1000 noisy points do not say exactly where that lies.
+# Least squares needs no epochs: scikit-learn solves for the best line. It is not the
+# true line either, since 1000 noisy points do not say exactly where that lies.
 
 model.eval()
 with torch.inference_mode():
@@ -148,9 +148,9 @@ show(fig, args.output / "linear_regression_case2.png")
 # %%
 # What does a smaller learning rate cost?
 # ---------------------------------------
-# The published tutorial trains 200 epochs at 1e-2, and says that 1e-3 needs about 1,900.
-# Let us count the epochs until the loss is within 1 % of the least-squares loss, from
-# the same start.
+# The published tutorial trains 200 epochs at 1e-2, and says that 1e-3 needs about
+# 1,900. Let us count the epochs until the loss is within 1 % of the least-squares loss,
+# from the same start.
 
 curves = {}
 for lr in (args.lr, args.lr / 10):
@@ -165,7 +165,8 @@ for lr in (args.lr, args.lr / 10):
 # %%
 # A tenth of the rate takes ten times the epochs: the error shrinks by the factor
 # :math:`1 - \text{lr} \cdot \lambda` a step, as in case 1. So the published claim holds,
-# give or take what "needs" means. Take the largest rate at which the loss falls steadily.
+# give or take what "needs" means. Take the largest rate at which the loss falls
+# steadily.
 
 fig, ax = plt.subplots()
 for lr, style in zip(curves, ("-", "--"), strict=True):

@@ -27,15 +27,21 @@ plt.style.use(STYLE)
 # ----
 
 x = torch.tensor(
-    [3.3, 4.4, 5.5, 6.71, 6.93, 4.168, 9.779, 6.182]
-    + [7.59, 2.167, 7.042, 10.791, 5.313, 7.997, 3.1]
-)
+    [
+        [3.3, 4.4, 5.5, 6.71, 6.93],
+        [4.168, 9.779, 6.182, 7.59, 2.167],
+        [7.042, 10.791, 5.313, 7.997, 3.1],
+    ],
+    device=args.device,
+).reshape(-1, 1)  # (15, 1)
 y = torch.tensor(
-    [1.7, 2.76, 2.09, 3.19, 1.694, 1.573, 3.366, 2.596]
-    + [2.53, 1.221, 2.827, 3.465, 1.65, 2.904, 1.3]
-)
-x = x.reshape(-1, 1).to(args.device)  # (15, 1): a row per point
-y = y.reshape(-1, 1).to(args.device)
+    [
+        [1.7, 2.76, 2.09, 3.19, 1.694],
+        [1.573, 3.366, 2.596, 2.53, 1.221],
+        [2.827, 3.465, 1.65, 2.904, 1.3],
+    ],
+    device=args.device,
+).reshape(-1, 1)
 
 # %%
 # Model
@@ -86,8 +92,9 @@ flat, steep = (1 - args.lr * curvatures) ** args.epochs
 print(f"error left after {args.epochs} epochs: steep {steep:.1%}, flat {flat:.1%}")
 
 # %%
-# So a loss that no longer falls does not prove that training is finished. What the lines
-# disagree on is far from the data: there the learned line has only its start to go by.
+# So a loss that no longer falls does not prove that training is finished. What the
+# lines disagree on is far from the data: there the learned line has only its start to
+# go by.
 
 ends = torch.tensor([[0.0], [12.0]])
 with torch.inference_mode():
@@ -110,9 +117,9 @@ show(fig, args.output / "linear_regression_case3.png")
 # Save and load
 # -------------
 # A ``state_dict`` maps each parameter's name to its values. Save that, not the model: a
-# pickled model breaks with the next change of its class. Loading takes three steps: make
-# a fresh model, read the file, copy the values in. `common.load_state_dict` reads with
-# ``weights_only=True``, so that a file from a stranger cannot run code.
+# pickled model breaks with the next change of its class. Loading takes three steps:
+# make a fresh model, read the file, copy the values in. `common.load_state_dict` reads
+# with ``weights_only=True``, so that a file from a stranger cannot run code.
 
 path = args.output / "linear.pth"
 save_state_dict(model, path)
@@ -121,7 +128,6 @@ fresh = nn.Linear(1, 1).to(args.device)  # starts at random, like any new model
 load_state_dict(fresh, path)
 with torch.inference_mode():
     equal = torch.equal(model(x), fresh(x))
-print(
-    f"state_dict: { {key: value.tolist() for key, value in fresh.state_dict().items()} }"
-)
+for name, value in fresh.state_dict().items():
+    print(f"{name}: {value.tolist()}")
 print(f"the loaded model predicts the same: {equal}")
