@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+# Outputs and data lie beside examples/; where this file lies beside a notebook, there.
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent if HERE.name == "examples" else HERE
 
 # How every figure looks, for plt.style.use. Okabe and Ito chose these colours (2008) so
 # that colour-blind readers tell them apart.
@@ -37,9 +39,13 @@ STYLE = {
 }
 
 
-def fail(message):
-    """End the program with one line on stderr and exit code 1."""
-    sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
+def fail(message, code=1):
+    """End the program with one line on stderr and the exit code 1, or ``code``."""
+    line = f"{Path(sys.argv[0]).name}: error: {message}"
+    if code == 1:
+        sys.exit(line)  # prints it, and exits with 1
+    print(line, file=sys.stderr)
+    sys.exit(code)
 
 
 # ------------------------------------------------------------------ the command line
@@ -75,7 +81,10 @@ def _positive_number(text):
 _OPTIONS = {
     "epochs": (_whole_number(1), "N", "passes over the training data"),
     "lr": (_positive_number, "RATE", "learning rate"),
+    "batch_size": (_whole_number(1), "N", "examples in a training step"),
     "published": (None, None, "start from the published weights, print their log"),
+    "sample": (None, None, "take the few pictures in data/, not the full data set"),
+    "data": (Path, "FILE", "a CSV file whose last column is the 0/1 label"),
     "seed": (_whole_number(0, 2**32 - 1), "N", "seed of every random number"),
     "device": (str, "NAME", "cpu, cuda, mps, xpu, or auto: the fastest there is"),
     "output": (Path, "FOLDER", "where figures and models are saved"),
@@ -94,7 +103,7 @@ def options(doc, **defaults):
     folder cannot be written.
     """
     parser = argparse.ArgumentParser(
-        description=doc.strip().splitlines()[0],
+        description=doc.strip().partition("\n")[0],
         usage=argparse.SUPPRESS,  # keeps --help short and an error on one line
         allow_abbrev=False,
     )
@@ -110,7 +119,8 @@ def options(doc, **defaults):
             parser.add_argument(
                 flag, type=parse, default=default, metavar=metavar, help=text
             )
-    args, unknown = parser.parse_known_args()
+    in_notebook = sys.argv[0].endswith("kernel_launcher.py")  # argv belongs to Jupyter
+    args, unknown = parser.parse_known_args([] if in_notebook else None)
     if unknown:
         parser.error(f"unknown option {unknown[0]!r}; --help lists the options")
     try:
@@ -189,6 +199,66 @@ def fit(model, x, y, loss_fn, optimizer, epochs, log_every=20, first=1):
     return losses
 
 
+def shuffled_batches(n, batch_size, device):
+    """Return the row numbers 0 to n - 1 in random order, cut into batches.
+
+    A tuple of int64 tensors on ``device``, each of shape (batch_size,); the last one
+    may be shorter. The order comes from the CPU's random numbers, so it is the same on
+    every device. It is the one of a ``DataLoader(shuffle=True)`` that is followed by a
+    ``DataLoader`` of test data in each epoch: these draw three seeds, one for the
+    workers of the first, one for the order, and one for the workers of the second.
+    """
+    _, seed, _ = torch.empty(3, dtype=torch.int64).random_().tolist()
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    return order.to(device).split(batch_size)
+
+
+def train_epoch(model, x, y, loss_fn, optimizer, batches):
+    """Take one step for each of ``batches``; return the running loss and accuracy.
+
+    ``batches`` are row numbers of ``x`` and ``y``, as `shuffled_batches` draws them.
+    Each example is scored as its batch's step found it, *before* the update.
+    """
+    model.train()
+    scored = []
+    for rows in batches:
+        logits = model(x.index_select(0, rows))  # the same as x[rows], and faster
+        loss = loss_fn(logits, y.index_select(0, rows))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scored.append((logits.detach(), rows))
+    logits, rows = map(torch.cat, zip(*scored, strict=True))
+    return score(logits, y[rows], loss_fn)
+
+
+def evaluate(model, x, y, loss_fn, batch_size=1000):
+    """Return the loss and the accuracy of ``model`` on ``x`` and ``y``.
+
+    Runs in eval mode and without gradients, and leaves the model in the mode it was in.
+    The batches only bound the memory: they change neither figure.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with torch.inference_mode():
+        logits = torch.cat([model(batch) for batch in x.split(batch_size)])
+        result = score(logits, y, loss_fn)
+    for module, training in modes:
+        module.training = training
+    return result
+
+
+def score(logits, y, loss_fn):
+    """Return the loss and the share of rows whose largest logit is that of class ``y``.
+
+    ``logits`` has the shape (n, classes), ``y`` (n,). All rows are scored at once, so
+    each counts the same; a mean over the means of batches would count the rows of a
+    short last batch for more.
+    """
+    correct = (logits.argmax(1) == y).sum().item()
+    return loss_fn(logits, y).item(), correct / len(y)
+
+
 # ---------------------------------------------------------------- saving and showing
 
 
@@ -207,7 +277,7 @@ def write_file(path, data):
 
 
 def save_state_dict(model, path):
-    """Save the parameters of ``model``; a crash leaves an old file at ``path`` whole."""
+    """Save the parameters of ``model``; a crash leaves the old file at ``path``."""
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     write_file(path, buffer.getvalue())
@@ -256,3 +326,17 @@ def show(fig, path):
         plt.show(block=False)
         plt.pause(0.1)  # lets the window draw itself
         atexit.register(plt.show)
+
+
+def save_animation(animation, path):
+    """Save a matplotlib animation as a GIF; a crash leaves an old file at ``path``."""
+    from matplotlib.animation import PillowWriter
+
+    try:  # Pillow wants a file that it can open by its name
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            animation.save(part, PillowWriter(fps=5), dpi=100)
+            write_file(path, part.read_bytes())
+    except OSError as error:
+        fail(f"cannot write {path} ({error.strerror or error}); see --output")
+    print(f"saved {path}")

@@ -93,10 +93,10 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # Why the loss falls fast and then crawls
 # ---------------------------------------
 # With a squared error and a linear model the loss is a bowl. Its two curvatures
-# :math:`\lambda` are the eigenvalues of its Hessian :math:`2 A^\top A`, where the rows of
-# :math:`A` are :math:`(x_i, 1)`. A step of gradient descent multiplies the error along
-# each eigenvector by :math:`1 - \text{lr} \cdot \lambda`: little is left of it in the
-# steep direction, nearly all of it in the flat one.
+# :math:`\lambda` are the eigenvalues of its Hessian :math:`2 A^\top A`, where the rows
+# of :math:`A` are :math:`(x_i, 1)`. A step of gradient descent multiplies the error
+# along each eigenvector by :math:`1 - \text{lr} \cdot \lambda`: little is left of it
+# in the steep direction, nearly all of it in the flat one.
 
 A = torch.cat([x, torch.ones_like(x)], dim=1).cpu()  # (3, 2)
 curvatures, directions = torch.linalg.eigh(2 * A.T @ A)  # ascending: flat, steep

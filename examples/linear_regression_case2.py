@@ -163,10 +163,9 @@ for lr in (args.lr, args.lr / 10):
     print(f"lr {lr:g}: within 1 % of least squares {answer}")
 
 # %%
-# A tenth of the rate takes ten times the epochs: the error shrinks by the factor
-# :math:`1 - \text{lr} \cdot \lambda` a step, as in case 1. So the published claim holds,
-# give or take what "needs" means. Take the largest rate at which the loss falls
-# steadily.
+# A tenth of the rate takes ten times the epochs: a step multiplies the error by
+# :math:`1 - \text{lr} \cdot \lambda`, as in case 1. So the published claim holds, give
+# or take what "needs" means. Take the largest rate at which the loss falls steadily.
 
 fig, ax = plt.subplots()
 for lr, style in zip(curves, ("-", "--"), strict=True):

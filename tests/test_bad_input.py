@@ -1,0 +1,105 @@
+"""What if the input is bad? One line that says what to do; nothing is lost."""
+
+import pytest
+import torch
+
+NAME = "linear_regression_case3"
+
+
+def failure(done):
+    """The one line that a failed run leaves."""
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{NAME}.py: error: ")
+    return lines[0].partition(": error: ")[2]
+
+
+COMMAND_LINES = [
+    (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
+    (["--epochs", "-3"], "argument --epochs: '-3' is not a whole number of at least 1"),
+    (["--epochs", "ten"], "argument --epochs: 'ten' is not a whole number"),
+    (["--lr", "0"], "argument --lr: '0' is not a number above 0, like 0.01"),
+    (["--lr", "-1"], "argument --lr: '-1' is not a number above 0, like 0.01"),
+    (["--lr", "nan"], "argument --lr: 'nan' is not a number above 0, like 0.01"),
+    (["--lr", "inf"], "argument --lr: 'inf' is not a number above 0, like 0.01"),
+    (["--lr", "fast"], "argument --lr: 'fast' is not a number above 0, like 0.01"),
+    (["--lr"], "argument --lr: expected one argument"),
+    (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0 to"),
+    (["--device", "gpu"], "argument --device: PyTorch knows no device 'gpu'"),
+    (["--fast"], "unknown option '--fast'; --help lists the options"),
+    (["--epoch", "3"], "unknown option '--epoch'; --help lists the options"),
+    (["linear.pth"], "unknown option 'linear.pth'; --help lists the options"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), COMMAND_LINES)
+def test_command_line(lesson, capsys, output, argv, message):
+    with pytest.raises(SystemExit) as error:
+        lesson(NAME, *argv)
+    assert error.value.code == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.count("\n") == 1
+    assert streams.err.startswith(f"{NAME}.py: error: {message}")
+    assert not output.exists()
+
+
+def test_command_line_as_a_process(run):
+    done = run(NAME, "--epochs", "ten")
+    assert done.returncode == 2
+    assert "'ten' is not a whole number" in failure(done)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda(run):
+    done = run(NAME, "--device", "cuda")
+    assert done.returncode == 2
+    assert "no cuda device is available here; try auto or cpu" in failure(done)
+
+
+def test_output_that_is_a_file(run, output):
+    output.write_text("mine")
+    done = run(NAME)
+    assert done.returncode == 1
+    assert f"cannot write to {output} (" in failure(done)
+    assert output.read_text() == "mine"
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_learning_rate_that_blows_up(lesson, capsys, output, case):
+    """It stops where it happens, says what to try, and leaves older files alone."""
+    output.mkdir()
+    (output / "linear.pth").write_bytes(b"the model of an earlier run")
+    with pytest.raises(SystemExit) as error:
+        lesson(f"linear_regression_case{case}", "--lr", "1e3")
+    assert "the learning rate 1000 is too large" in error.value.code
+    assert error.value.code.endswith("try --lr 100")
+    assert error.value.code.count("\n") == 0
+    assert "nan" not in capsys.readouterr().out
+    assert [path.name for path in output.iterdir()] == ["linear.pth"]
+    assert (output / "linear.pth").read_bytes() == b"the model of an earlier run"
+
+
+def test_learning_rate_that_blows_up_as_a_process(run):
+    done = run(NAME, "--lr", "1e3")
+    assert done.returncode == 1
+    assert "is too large for this model and data; try --lr 100" in failure(done)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,0\n3,x,1\n", "line 2, column 2: 'x' is not a number"),
+        ("1,2,0\n3,4,1\n5,6,1\n", "four rows of each label are needed"),
+    ],
+)
+def test_own_data(lesson, tmp_path, output, text, message):
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as error:
+        lesson("logistic_regression_case2", "--data", path)
+    assert str(path) in error.value.code
+    assert message in error.value.code
+    assert list(output.iterdir()) == []

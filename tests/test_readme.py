@@ -1,0 +1,114 @@
+"""Is the README true? Its commands are run, its table is held against a run."""
+
+import re
+import shlex
+
+import pytest
+from conftest import LESSONS, ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(
+    {
+        line.partition(" #")[0].strip()
+        for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("python examples/")
+    }
+)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+# The figures in the cells "ours" and "best possible" of each row, from a run.
+RUNS = {
+    "linear_regression_case1": (
+        ["--published"],
+        lambda seen: ([seen["prediction"]], [8]),
+    ),
+    "linear_regression_case2": (
+        [],
+        lambda seen: ([seen["final_loss"]], [seen["best_loss"]]),
+    ),
+    "linear_regression_case3": (
+        ["--published"],
+        lambda seen: ([seen["losses"][-1]], [seen["best_loss"].item()]),
+    ),
+    "logistic_regression_case1": (
+        ["--published"],
+        lambda seen: ([seen["low"].item(), seen["high"].item()], [0, 1]),
+    ),
+    "logistic_regression_case2": (
+        [],
+        lambda seen: [
+            [mean(seen["test_losses"][name]), mean(seen["accuracies"][name])]
+            for name in ("8 - 6 - 4 - 1, tanh", "scikit-learn")
+        ],
+    ),
+}
+
+
+def table():
+    """The rows of the table of lessons: ``{script: [cell, ...]}``."""
+    rows = re.findall(r"^\| .*\(examples/(\w+)\.py\) (\|.*)\|$", README, re.MULTILINE)
+    return {name: [cell.strip() for cell in row.split("|")[1:]] for name, row in rows}
+
+
+def numbers(cell):
+    return [float(text) for text in re.findall(r"\d+(?:\.\d+)?", cell)]
+
+
+def test_the_table_has_every_lesson():
+    assert sorted(table()) == [path.stem for path in LESSONS]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_table(lesson, name):
+    """Each figure as printed; its last digit may differ by one on another machine."""
+    argv, figures = RUNS[name]
+    ours, best = table()[name][-2:]
+    for cell, expected in zip((ours, best), figures(lesson(name, *argv)), strict=True):
+        shown = re.findall(r"\d+(?:\.\d+)?", cell)[: len(expected)]
+        for text, figure in zip(shown, expected, strict=True):
+            digits = len(text.partition(".")[2])
+            assert float(text) == pytest.approx(figure, abs=1.5 * 10**-digits)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("linear_regression_case1", lambda run: [run["predictions"]["4.0"], 4]),
+        ("linear_regression_case3", lambda run: [run["loss_by_epoch"]["2000"]]),
+        (
+            "logistic_regression_case1",
+            lambda run: [n for x, p in run["predictions"].items() for n in (p, x)],
+        ),
+        (
+            "logistic_regression_case2",
+            lambda run: [
+                run["loss_by_epoch"]["1950"],
+                run["prediction_after_training"],
+            ],
+        ),
+    ],
+)
+def test_published_column(published, name, figures):
+    shown = re.findall(r"\d+(?:\.\d+)?", table()[name][1])
+    for text, figure in zip(shown, figures(published[name]), strict=True):
+        digits = len(text.partition(".")[2])
+        assert float(text) == round(float(figure), digits)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(run, command):
+    _, script, *argv = shlex.split(command)
+    done = run(script.removeprefix("examples/").removesuffix(".py"), *argv)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ci_runs_the_make_commands():
+    script = (ROOT / ".ci/run").read_text()
+    for command in ("make run", "make test"):
+        assert f"\n{command}" in README
+        assert f"\n{command}" in script

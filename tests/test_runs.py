@@ -1,0 +1,34 @@
+"""Does every lesson run, from any folder, without a screen and without a warning?"""
+
+import pytest
+from conftest import LESSONS
+
+
+def test_the_glob_finds_the_lessons():
+    names = {path.stem for path in LESSONS}
+    assert {f"linear_regression_case{case}" for case in (1, 2, 3)} <= names
+    assert "common" not in names
+
+
+@pytest.mark.parametrize("name", [path.stem for path in LESSONS])
+def test_two_epochs(run, output, tmp_path, name):
+    done = run(name, "--epochs", 2)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    figures = list(output.glob(f"{name}*.png"))
+    assert figures
+    for figure in figures:
+        assert figure.read_bytes().startswith(b"\x89PNG")
+        assert f"saved {figure}" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in LESSONS])
+def test_help_is_short_and_names_the_options(run, name):
+    done = run(name, "--help")
+    assert done.returncode == 0
+    title = next(p for p in LESSONS if p.stem == name).read_text().splitlines()[1]
+    assert done.stdout.startswith(title + "\n")
+    for option in ("--epochs", "--lr", "--seed", "--device", "--output"):
+        assert option in done.stdout
+    assert len(done.stdout.splitlines()) <= 24
