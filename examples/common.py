@@ -16,6 +16,19 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+
+def _one_line(kind, error, trace):
+    """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted: what was saved before is whole", file=sys.stderr)
+        os._exit(130)  # by the custom of shells 128 + SIGINT
+    if issubclass(kind, BrokenPipeError):
+        os._exit(141)  # 128 + SIGPIPE
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _one_line  # before the slow imports: they can be interrupted too
+
 import numpy as np
 import torch
 
@@ -133,6 +146,8 @@ def options(doc, **defaults):
     except OSError as error:
         fail(f"cannot write to {args.output} ({error.strerror}); see --output")
 
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe, too, line by line
     random.seed(args.seed)
     np.random.seed(args.seed)  # noqa: NPY002 (scikit-learn draws from it)
     torch.manual_seed(args.seed)  # the CPU and every accelerator
@@ -278,8 +293,12 @@ def write_file(path, data):
 
 def save_state_dict(model, path):
     """Save the parameters of ``model``; a crash leaves the old file at ``path``."""
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            fail(f"{name} is not finite, so {path} is left alone; try a smaller --lr")
     buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
+    torch.save(state, buffer)
     write_file(path, buffer.getvalue())
     print(f"saved {path}")
 
@@ -298,8 +317,12 @@ def load_state_dict(model, path):
         fail(f"there is no file {path}; train and save a model first")
     except Exception as error:  # a damaged file can raise almost anything
         damaged = type(error).__name__
+    else:
+        values = state.values() if isinstance(state, dict) else [state]
+        if not all(isinstance(value, torch.Tensor) for value in values):
+            damaged = f"a {type(state).__name__}"
     if damaged:
-        fail(f"{path} is damaged or no saved state_dict ({damaged}); save it again")
+        fail(f"{path} is damaged or holds no state_dict ({damaged}); save it again")
     here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     there = {key: tuple(tensor.shape) for key, tensor in state.items()}
     for key in here | there:

@@ -18,11 +18,11 @@ script print different losses? And why does the loss fall fast, and then crawl?
 # `options` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for all.
 # It also seeds the random numbers, so that the same command prints the same figures.
 
+from common import STYLE, options, require_finite, show
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
-
-from common import STYLE, options, require_finite, show
 
 args = options(__doc__, epochs=50, lr=0.01, published=False)
 plt.style.use(STYLE)

@@ -15,14 +15,14 @@ loop is that of case 1 too, imported: `common.fit`.
 # Setup
 # -----
 
+from common import STYLE, fit, options, show
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import make_regression
 from sklearn.linear_model import LinearRegression as LeastSquares
 from torch import nn
-
-from common import STYLE, fit, options, show
 
 args = options(__doc__, epochs=200, lr=1e-2)
 plt.style.use(STYLE)

@@ -13,11 +13,11 @@ The model and the loop are those of case 2, :math:`\hat y = w x + b` and `common
 # Setup
 # -----
 
+from common import STYLE, fit, load_state_dict, options, save_state_dict, show
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
-
-from common import STYLE, fit, load_state_dict, options, save_state_dict, show
 
 args = options(__doc__, epochs=2000, lr=1e-4, published=False)
 plt.style.use(STYLE)

@@ -15,12 +15,12 @@ and a loss for probabilities, which turns out to be best computed from the logit
 # Setup
 # -----
 
+from common import STYLE, fit, options, show
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from common import STYLE, fit, options, show
 
 args = options(__doc__, epochs=500, lr=0.01, published=False)
 plt.style.use(STYLE)

@@ -15,12 +15,13 @@ New here: a *baseline*, a deep network, data held out for testing, and the mend.
 # -----
 # ``--data FILE`` runs the whole lesson on a table of your own: CSV, the 0/1 label last.
 
+from common import STYLE, fail, fit, options, show
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
 
-from common import STYLE, fail, fit, options, show
 from tables import DIABETES, read_table
 
 args = options(__doc__, epochs=2000, lr=0.01, data=DIABETES)

@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted(
     path for path in (ROOT / "examples").glob("*.py") if "\n# %%\n" in path.read_text()
 )
+NAMES = [path.stem for path in LESSONS]
+# The options of a run that shows whether a lesson works, and takes seconds.
+QUICK = {
+    path.stem: ["--epochs", 2] + ["--sample"] * ("sample=False" in path.read_text())
+    for path in LESSONS
+}
 
 
 @pytest.fixture
@@ -40,21 +46,33 @@ def lesson(monkeypatch, output):
     matplotlib.rcdefaults()
 
 
+def command(name, output, *argv):
+    """The command line with which a reader runs a lesson; warnings are errors."""
+    # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
+    flags = ["-W", "error", "-W", "ignore::ResourceWarning"]
+    path = ROOT / "examples" / f"{name}.py"
+    return [sys.executable, *flags, path, "--output", output, *map(str, argv)]
+
+
+def environment(**variables):
+    """What a reader's shell may hold, without a screen."""
+    kept = os.environ.items()
+    odd = {"DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND", "PYTHONUNBUFFERED"}
+    return {key: value for key, value in kept if key not in odd} | variables
+
+
 @pytest.fixture
 def run(tmp_path, output):
     """Run a lesson as a reader does, from another folder, without a screen."""
 
-    def run(name, *argv, **kwargs):
-        env = os.environ | kwargs.pop("env", {})
-        for variable in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
-            env.pop(variable, None)
-        path = ROOT / "examples" / f"{name}.py"
-        # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
-        flags = ["-W", "error", "-W", "ignore::ResourceWarning"]
+    def run(name, *argv, env=None, **kwargs):
         return subprocess.run(
-            [sys.executable, *flags, path, "--output", output, *map(str, argv)],
-            **{"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
-            | kwargs,
+            command(name, output, *argv),
+            cwd=tmp_path,
+            env=env or environment(),
+            capture_output=True,
+            text=True,
+            **kwargs,
         )
 
     return run

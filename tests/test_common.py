@@ -3,12 +3,6 @@
 import random
 import sys
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pytest
-import torch
-from torch import nn
-
 from common import (
     ROOT,
     fit,
@@ -19,6 +13,12 @@ from common import (
     show,
     write_file,
 )
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
 
 DOC = "A title\n=======\n\nProse."
 

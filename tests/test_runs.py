@@ -1,7 +1,7 @@
 """Does every lesson run, from any folder, without a screen and without a warning?"""
 
 import pytest
-from conftest import LESSONS
+from conftest import LESSONS, NAMES, QUICK
 
 
 def test_the_glob_finds_the_lessons():
@@ -10,9 +10,9 @@ def test_the_glob_finds_the_lessons():
     assert "common" not in names
 
 
-@pytest.mark.parametrize("name", [path.stem for path in LESSONS])
+@pytest.mark.parametrize("name", NAMES)
 def test_two_epochs(run, output, tmp_path, name):
-    done = run(name, "--epochs", 2)
+    done = run(name, *QUICK[name])
     assert done.stderr == ""
     assert done.returncode == 0
     figures = list(output.glob(f"{name}*.png"))
@@ -23,7 +23,7 @@ def test_two_epochs(run, output, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in LESSONS])
+@pytest.mark.parametrize("name", NAMES)
 def test_help_is_short_and_names_the_options(run, name):
     done = run(name, "--help")
     assert done.returncode == 0

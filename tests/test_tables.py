@@ -61,8 +61,8 @@ def test_read(table, text, suffix):
         (TABLE + "1,nan,0\n", "FILE, line 3, column 2: 'nan' is not a number"),
         (TABLE + "1,-inf,0\n", "FILE, line 3, column 2: '-inf' is not a number"),
         (TABLE + "1,1e31,0\n", "FILE, line 3, column 2: '1e31' is not a number below"),
-        (TABLE + "1,,0\n", "FILE, line 3, column 2: is empty"),
-        (HEADER + "1,2, \n", "FILE, line 2, column 3 (label): is empty"),
+        (TABLE + "1,,0\n", "FILE, line 3, column 2: empty"),
+        (HEADER + "1,2, \n", "FILE, line 2, column 3 (label): empty"),
         (TABLE + "1,2\n", "FILE, line 3: 2 cells, but the first line has 3"),
         (HEADER + "1,2,0,1\n", "FILE, line 2: 4 cells, but the first line has 3"),
         (TABLE + "1,2,2\n", "FILE, line 3: the label, in the last column, is '2', not"),
@@ -95,11 +95,6 @@ def test_broken_gzip(table):
     flipped = bytearray(whole)
     flipped[40] ^= 0xFF
     assert "cannot read FILE (" in refusal(table(bytes(flipped), "flipped.csv.gz"))
-
-
-def test_gzip_bomb(table):
-    bomb = gzip.compress(b"0" * 200_000_000, compresslevel=9)
-    assert refusal(table(bomb, "bomb.csv.gz")).startswith("FILE holds more than 32 MB")
 
 
 def test_diabetes_table():
