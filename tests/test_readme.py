@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+import torch
 from conftest import LESSONS, ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -45,6 +46,14 @@ RUNS = {
             [mean(seen["test_losses"][name]), mean(seen["accuracies"][name])]
             for name in ("8 - 6 - 4 - 1, tanh", "scikit-learn")
         ],
+    ),
+    "classification": (
+        [],
+        lambda seen: ([seen["scores"]["learned", "fresh"][1]], [seen["best_accuracy"]]),
+    ),
+    "activation_functions": (
+        ["--epochs", "1"],
+        lambda seen: ([seen["derivative"](torch.sigmoid, torch.zeros(1))], [0.25]),
     ),
 }
 
