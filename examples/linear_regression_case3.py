@@ -73,8 +73,9 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs)
 # The best line solves :math:`\min_{w,b} \lVert A (w, b)^\top - y \rVert^2`, where the
 # rows of :math:`A` are :math:`(x_i, 1)`. No learning rate, no epochs.
 
-A = torch.cat([x, torch.ones_like(x)], dim=1).cpu()  # (15, 2)
-best_weight, best_bias = torch.linalg.lstsq(A, y.cpu()).solution.flatten().tolist()
+A = torch.cat([x, torch.ones_like(x)], dim=1).cpu().double()  # (15, 2)
+best = torch.linalg.lstsq(A, y.cpu().double()).solution
+best_weight, best_bias = best.flatten().tolist()
 
 with torch.inference_mode():
     weight, bias, loss = model.weight.item(), model.bias.item(), loss_fn(model(x), y)
