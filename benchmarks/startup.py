@@ -8,6 +8,7 @@ prints medians and their ratio:
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -36,13 +37,14 @@ LESSONS = {
 def seconds(command):
     """The wall time of one run of ``command``, in seconds."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    env = os.environ | {"MPLBACKEND": "agg"}  # no window that waits for a click
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
     return time.perf_counter() - start
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--repetitions", type=int, default=7, metavar="N")
-repetitions = parser.parse_args().repetitions
+repetitions = max(parser.parse_args().repetitions, 1)
 
 with tempfile.TemporaryDirectory() as output:
     commands = {}

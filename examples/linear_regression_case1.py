@@ -30,8 +30,8 @@ plt.style.use(STYLE)
 # %%
 # Data
 # ----
-# One row per example, one column per feature, also where there is only one: every layer
-# of PyTorch expects that shape.
+# One row per example, one column per feature, also where there is only one:
+# ``nn.Linear`` works along the last axis, and by custom the first one counts examples.
 
 x = torch.tensor([[1.0], [2.0], [3.0]], device=args.device)  # (3, 1)
 y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
@@ -42,11 +42,12 @@ y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
 # ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. It starts both
 # at random: PyTorch draws them from :math:`U(-1/\sqrt n, 1/\sqrt n)` for :math:`n`
 # inputs, here :math:`U(-1, 1)`. That is why two runs differ, unless they share a seed.
-# ``--published`` puts in the numbers that the published run happened to start from.
+# ``--published`` puts in the numbers that the published run started from. It did not
+# print them; they were solved back from its losses.
 
 model = nn.Linear(1, 1).to(args.device)
 if args.published:
-    with torch.no_grad():
+    with torch.no_grad():  # autograd watches parameters; this is no training step
         model.weight.fill_(-0.79839007)
         model.bias.fill_(-0.53242773)
 start = torch.cat([model.weight[0], model.bias]).detach().cpu()
@@ -64,8 +65,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # %%
 # Training
 # --------
-# This loop is the heart of every lesson. The published tutorial stopped after 10 epochs
-# first, and then went on to 50: the first ten lines below, and all of them.
+# This loop is the heart of every lesson. The published tutorial ran 10 epochs, then 50;
+# the first ten lines below are its first run.
 
 losses = []
 for epoch in range(args.epochs):
@@ -109,13 +110,15 @@ for name, curvature, factor in zip(
     )
 
 # %%
-# A loss is quadratic in the error, so each direction contributes a straight line on a
-# logarithmic scale, and the loss is the sum of the two. The steep part is gone after a
-# dozen epochs; what remains is the flat part, and a patient reader.
+# This loss is :math:`\tfrac12 \sum_i \lambda_i e_i^2`, where :math:`e_i` is the error
+# along direction :math:`i`. So each direction contributes a straight line on a
+# logarithmic scale, and the loss is the sum of the two. The steep part is soon gone;
+# what remains is the flat one.
 
 error = directions.T @ (start - torch.tensor([2.0, 0.0]))  # along the two directions
 epochs = torch.arange(args.epochs)
-flat, steep = (curvatures * error**2 / 2)[:, None] * shrink[:, None] ** (2 * epochs)
+first = curvatures * error**2 / 2  # what each contributes to the loss of epoch 0
+flat, steep = first[:, None] * shrink[:, None] ** (2 * epochs)  # (2, epochs)
 
 fig, ax = plt.subplots()
 ax.semilogy(epochs, losses, "o", label="loss")

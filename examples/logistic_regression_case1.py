@@ -63,25 +63,28 @@ if args.published:
 # where the answer was yes, :math:`-\log(1 - p)` where it was no. PyTorch has it twice:
 # for probabilities, ``BCELoss``, and for logits, ``BCEWithLogitsLoss``. As long as the
 # numbers are moderate, the two agree. Here the answer is no, and the model is ever more
-# sure of a yes:
+# sure of a yes; ``requires_grad`` makes autograd follow the logit, and
+# ``autograd.grad`` returns the gradient of a loss with respect to it:
 
 for logit in (0.0, 5.0, 20.0, 200.0):
-    z = torch.tensor(logit, requires_grad=True)
+    sure = torch.tensor(logit, requires_grad=True)
     no = torch.tensor(0.0)
-    naive = F.binary_cross_entropy(torch.sigmoid(z), no)
-    (naive_gradient,) = torch.autograd.grad(naive, z)
-    stable = F.binary_cross_entropy_with_logits(z, no)
-    (gradient,) = torch.autograd.grad(stable, z)
+    naive = F.binary_cross_entropy(torch.sigmoid(sure), no)
+    (naive_gradient,) = torch.autograd.grad(naive, sure)
+    stable = F.binary_cross_entropy_with_logits(sure, no)
+    (gradient,) = torch.autograd.grad(stable, sure)
     print(
-        f"logit {logit:5.0f}: BCELoss {naive:9.5f}, gradient {naive_gradient:.5f}; "
-        f"BCEWithLogitsLoss {stable:9.5f}, gradient {gradient:.5f}"
+        f"logit {logit:3.0f}: BCELoss {naive:9.5f}, gradient {naive_gradient:.5f}; "
+        f"with logits {stable:9.5f}, gradient {gradient:.5f}"
     )
 
 # %%
 # In float32 the sigmoid of 20 is exactly 1, and :math:`\log(1 - 1)` is minus infinity.
 # ``BCELoss`` cuts that off at 100, the wrong number, and its gradient is 0: the worst
-# mistake of all teaches the model nothing. From the logit the loss is computed as
-# :math:`\log(1 + e^z)`, without that rounding. So models return logits.
+# mistake of all teaches the model nothing. From the logit the loss of a no is computed
+# as
+# :math:`\max(z, 0) + \log(1 + e^{-|z|})`, which neither rounds to 1 nor overflows. So
+# models return logits.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -96,31 +99,33 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs, first=0)
 # %%
 # Result
 # ------
-# The model says yes where the probability is above one half, the logit above 0: to the
-# right of the boundary :math:`x = -b / w`.
+# The model says yes where the probability is above one half, the logit above 0. For a
+# positive weight, that is to the right of the boundary :math:`x = -b / w`.
 
 weight, bias = model.weight.item(), model.bias.item()
 with torch.inference_mode():
+    right = ((model(x) > 0) == (y == 1)).sum().item()
     low, high = torch.sigmoid(model(torch.tensor([[0.5], [7.0]]).to(args.device)))
 print(f"P(y = 1 | x = 0.5) = {low.item():.4f}")
 print(f"P(y = 1 | x = 7.0) = {high.item():.4f}")
 print(f"learned:             weight {weight:6.3f}, boundary {-bias / weight:.3f}")
+print(f"right: {right} of the {len(x)} points")
 
 # %%
 # These points are separable: a boundary between 1 and 3.5 makes no mistake, and then
 # every larger weight makes the loss still smaller. There is no best weight; it grows
 # for ever. scikit-learn's `LogisticRegression` adds a penalty on the weight, divided by
 # C, so that there is an answer. The less penalty, the larger the weight, while the
-# boundary goes to the middle of the gap, 2.25.
+# boundary goes to the middle of the gap, 2.25. The learned one is still on its way.
 
 from sklearn.linear_model import LogisticRegression
 
+references = {}
 for C in (1, 100, 10_000):
-    best = LogisticRegression(C=C).fit(x.cpu().numpy(), y.flatten().cpu().numpy())
-    w, b = best.coef_.item(), best.intercept_.item()
+    reference = LogisticRegression(C=C).fit(x.cpu().numpy(), y.flatten().cpu().numpy())
+    w, b = reference.coef_.item(), reference.intercept_.item()
     print(f"scikit-learn C={C:<6}: weight {w:6.3f}, boundary {-b / w:.3f}")
-    if C == 1:
-        curve = best
+    references[C] = reference
 
 # %%
 # The learned curve is not as steep as it could be, and its boundary is still too far to
@@ -129,13 +134,12 @@ for C in (1, 100, 10_000):
 grid = torch.linspace(-1, 8, 200).reshape(-1, 1)
 with torch.inference_mode():
     probability = torch.sigmoid(model(grid.to(args.device))).cpu()
+reference_probability = references[1].predict_proba(grid.numpy())[:, 1]
 
 fig, ax = plt.subplots()
 ax.plot(x.cpu(), y.cpu(), "ko", label="data")
 ax.plot(grid, probability, label="learned")
-ax.plot(
-    grid, curve.predict_proba(grid.numpy())[:, 1], "--", label="scikit-learn, C = 1"
-)
+ax.plot(grid, reference_probability, "--", label="scikit-learn, C = 1")
 ax.plot(-bias / weight, 0.5, "s", label=f"learned boundary, x = {-bias / weight:.2f}")
 ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
 ax.set(xlabel="x", ylabel="P(y = 1 | x)")

@@ -15,6 +15,8 @@ New here: a *baseline*, a deep network, data held out for testing, and the mend.
 # -----
 # ``--data FILE`` runs the whole lesson on a table of your own: CSV, the 0/1 label last.
 
+from functools import partial
+
 from common import STYLE, fail, fit, options, show
 
 import matplotlib.pyplot as plt
@@ -32,14 +34,15 @@ plt.style.use(STYLE)
 # ----
 # The published table is a scaled one. This is how it comes about: each column is
 # stretched to [-1, 1] by its smallest and largest value, whatever lands on -1 becomes
-# 0, and the target is 1 for *no* diabetes. Nine rows are missing from it.
+# 0, and the target is 1 for *no* diabetes. Nine rows are missing from it. No reason is
+# given for any of that; it is what the published figures rest on.
 
 features, targets = read_table(args.data)
 if np.bincount(targets.astype(int)).min() < 4:
     fail(f"{args.data}: four rows of each label are needed to hold out a quarter")
 low, high = features.min(axis=0), features.max(axis=0)
 scaled = 2 * (features - low) / np.where(high > low, high - low, 1) - 1
-if args.data == DIABETES:
+if args.data.resolve() == DIABETES:
     missing = [14, 24, 236, 259, 285, 401, 458, 517, 658]
     scaled[scaled == -1] = 0
     features, scaled = (
@@ -83,6 +86,10 @@ def deep(activation):
     ).to(args.device)
 
 
+def wide():
+    return nn.Linear(x.shape[1], 1).to(args.device)
+
+
 model = deep(nn.Sigmoid)
 print(model)
 
@@ -102,11 +109,11 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs, log_every=50, first=0
 # %%
 # Result
 # ------
-# The loss ends at the entropy, and every row gets the same prediction, the share of
-# ones. The published run did the same: its last loss was 0.6460, the one prediction
-# that it printed 0.6534828. Each sigmoid passes on at most a quarter of a gradient (see
-# ``activation_functions.py``), so the first layers hardly move, while the last bias
-# quickly finds the best constant.
+# The loss ends next to the entropy, and every row gets nearly the same prediction, the
+# share of ones. The published run did the same: its last loss was 0.6460, the one
+# prediction that it printed 0.6534828. Each sigmoid passes on at most a quarter of a
+# gradient (see ``activation_functions.py``), so the first layers hardly move, while the
+# last bias quickly finds the best constant.
 
 with torch.inference_mode():
     constant = torch.sigmoid(model(x))  # (759, 1)
@@ -114,7 +121,7 @@ print(f"last loss {losses[-1]:.5f}, entropy {entropy:.5f}")
 print(f"predictions from {constant.min():.4f} to {constant.max():.4f}")
 
 fig, ax = plt.subplots()
-ax.plot(losses, label="8 - 6 - 4 - 1, sigmoids, SGD")
+ax.plot(losses, label="published network")
 ax.axhline(entropy, color="black", linestyle="--", label="same answer for everybody")
 ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
 ax.legend()
@@ -123,26 +130,31 @@ show(fig, args.output / "logistic_regression_case2.png")
 # %%
 # The mend
 # --------
-# The layers stay. The optimizer becomes Adam, which gives each parameter a step of its
-# own size, and the activation tanh, whose slope at 0 is 1, not a quarter. A little
-# weight decay keeps the network from learning a few hundred rows by heart.
+# The layers stay; one thing changes at a time. First the optimizer: Adam gives each
+# parameter a step of its own size, and needs a tenth of the epochs. Then the
+# activation: the slope of tanh at 0 is 1, not a quarter. Then a little weight decay,
+# which keeps the network from learning a few hundred rows by heart.
 #
-# To see whether it has learned what holds for *other* people too, a quarter of the rows
-# is held out before anything is computed from the rest, the scale of the columns
-# included. One split is a matter of luck, so there are ten, each with its own start.
+# To see whether a model has learned what holds for *other* people too, a quarter of the
+# rows is held out before anything is computed from the rest, the scale of the columns
+# included: each column gets the mean 0 and the standard deviation 1 on the training
+# rows. One split is a matter of luck, so there are ten, each with its own start.
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-models = {
-    "8 - 6 - 4 - 1, sigmoid": lambda: deep(nn.Sigmoid),
-    "8 - 6 - 4 - 1, tanh": lambda: deep(nn.Tanh),
-    "wide: one layer": lambda: nn.Linear(x.shape[1], 1).to(args.device),
+few_epochs = max(args.epochs // 10, 1)
+adam_with_decay = partial(torch.optim.Adam, weight_decay=0.01)
+candidates = {  # layers, optimizer, epochs
+    "deep, sigmoid, SGD": (partial(deep, nn.Sigmoid), torch.optim.SGD, args.epochs),
+    "deep, sigmoid, Adam": (partial(deep, nn.Sigmoid), torch.optim.Adam, few_epochs),
+    "deep, tanh, Adam": (partial(deep, nn.Tanh), torch.optim.Adam, few_epochs),
+    "deep, tanh, Adam, decay": (partial(deep, nn.Tanh), adam_with_decay, few_epochs),
+    "wide: one layer, Adam": (wide, torch.optim.Adam, few_epochs),
 }
-epochs = max(args.epochs // 10, 1)
-test_losses, accuracies = {}, {}  # by model: a figure for each split
+test_losses, accuracies = {}, {}  # by name: a figure for each split
 
 for seed in range(args.seed, args.seed + 10):
     torch.manual_seed(seed)
@@ -154,16 +166,16 @@ for seed in range(args.seed, args.seed + 10):
     test_features = scaler.transform(features[test])
 
     predictions = {"same for everybody": np.full(len(test), targets[train].mean())}
-    for name, build in models.items():
-        mended = build()
-        optimizer = torch.optim.Adam(mended.parameters(), lr=args.lr, weight_decay=0.01)
-        x_train = tensor(train_features)
-        fit(mended, x_train, y[train], loss_fn, optimizer, epochs, log_every=0)
+    for name, (build, make_optimizer, epochs) in candidates.items():
+        candidate, x_train = build(), tensor(train_features)
+        optimizer = make_optimizer(candidate.parameters(), lr=args.lr)
+        fit(candidate, x_train, y[train], loss_fn, optimizer, epochs, log_every=0)
         with torch.inference_mode():
-            logits = mended(tensor(test_features)).flatten()
+            logits = candidate(tensor(test_features)).flatten()
         predictions[name] = torch.sigmoid(logits).cpu().numpy()
     reference = LogisticRegression().fit(train_features, targets[train])
     predictions["scikit-learn"] = reference.predict_proba(test_features)[:, 1]
+
     for name, probability in predictions.items():
         loss = log_loss(targets[test], probability)
         accuracy = accuracy_score(targets[test], probability > 0.5)
@@ -174,24 +186,32 @@ print(f"{len(test)} rows held out: mean and standard deviation over ten splits")
 for name in predictions:
     loss, accuracy = np.array(test_losses[name]), np.array(accuracies[name])
     print(
-        f"{name:22}  loss {loss.mean():.3f} +- {loss.std():.3f}  "
+        f"{name:23}  loss {loss.mean():.3f} +- {loss.std():.3f}  "
         f"accuracy {accuracy.mean():.3f} +- {accuracy.std():.3f}"
     )
 
 # %%
-# With tanh the deep network leaves the constant far behind. It does not leave the wide
-# model behind: one layer, eight weights, does as well, and scikit-learn, which solves
-# for the best such layer, says the same. Depth pays where the features hide something
-# that a weighted sum cannot say; a baseline tells whether yours do.
+# Scaled columns alone let plain SGD move a little. Adam is what mends the network, with
+# sigmoids too. Tanh learns faster, and in as many epochs too much: the loss on new rows
+# is worse, until the weight decay reins it in. Then the deep network is far better than
+# the constant, and about as good as the wide model with its one layer; scikit-learn,
+# which solves for such a layer (with a small penalty), agrees. Depth pays where the
+# features hide something that a weighted sum cannot say; a baseline tells whether yours
+# do.
+#
+# (The rate and the number of epochs were chosen by looking at such tables. Choices that
+# are to be judged strictly are made on a third part of the data, for validation.)
 
-order = np.argsort(predictions["8 - 6 - 4 - 1, tanh"])
-rank, ones = np.arange(len(test)), targets[test][order] == 1
-probability = predictions["8 - 6 - 4 - 1, tanh"][order]
+probability, ones = predictions["deep, tanh, Adam, decay"], targets[test] == 1
 
 fig, ax = plt.subplots()
-ax.plot(rank[ones], probability[ones], "o", markersize=4, label="mended, target 1")
-ax.plot(rank[~ones], probability[~ones], "s", markersize=4, label="mended, target 0")
-ax.plot(rank, constant.cpu().numpy()[test][order], "k--", label="published network")
-ax.set(xlabel="held-out rows, sorted", ylabel="predicted probability of a 1")
-ax.legend()
+ax.hist(
+    [probability[ones], probability[~ones]],
+    bins=np.linspace(0, 1, 21),
+    label=["mended network, target 1", "mended network, target 0"],
+)
+published = constant.mean().item()
+ax.axvline(published, color="black", linestyle="--", label="published, for every row")
+ax.set(xlabel="predicted probability of target 1", ylabel="held-out rows")
+ax.legend(loc="upper left")
 show(fig, args.output / "logistic_regression_case2_predictions.png")

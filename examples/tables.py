@@ -46,7 +46,10 @@ def read_table(path):
     if not cells:
         fail(f"{path} holds no rows of numbers; the last number of each is its label")
     table = np.array(cells).reshape(-1, len(header))
-    if path == DIABETES and hashlib.md5(table).hexdigest() != _DIABETES_MD5:
+    if (
+        path.resolve() == DIABETES
+        and hashlib.md5(table, usedforsecurity=False).hexdigest() != _DIABETES_MD5
+    ):
         fail(f"{path} was changed; restore it, and pass your own table with --data")
     features, labels = table[:, :-1], table[:, -1]
     if labels.min() == labels.max():

@@ -15,14 +15,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted(
-    path for path in (ROOT / "examples").glob("*.py") if "\n# %%\n" in path.read_text()
+    path
+    for path in (ROOT / "examples").glob("*.py")
+    if "\n# %%\n" in path.read_text(encoding="utf-8")
 )
 NAMES = [path.stem for path in LESSONS]
 # The options of a run that shows whether a lesson works, and takes seconds.
 QUICK = {
-    path.stem: ["--epochs", 2] + ["--sample"] * ("sample=False" in path.read_text())
+    path.stem: ["--epochs", 2]
+    + ["--sample"] * ("sample=False" in path.read_text(encoding="utf-8"))
     for path in LESSONS
 }
+SAME = ["--device", "cpu"]  # the figures that the tests expect are those of a CPU
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def lesson(monkeypatch, output):
 
     def run(name, *argv):
         path = str(ROOT / "examples" / f"{name}.py")
-        argv = [path, "--output", str(output), *map(str, argv)]
+        argv = [path, *SAME, "--output", str(output), *map(str, argv)]
         monkeypatch.setattr(sys, "argv", argv)
         return runpy.run_path(path, run_name="__main__")
 
@@ -51,14 +55,16 @@ def command(name, output, *argv):
     # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
     flags = ["-W", "error", "-W", "ignore::ResourceWarning"]
     path = ROOT / "examples" / f"{name}.py"
-    return [sys.executable, *flags, path, "--output", output, *map(str, argv)]
+    return [sys.executable, *flags, path, *SAME, "--output", output, *map(str, argv)]
 
 
 def environment(**variables):
     """What a reader's shell may hold, without a screen."""
-    kept = os.environ.items()
     odd = {"DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND", "PYTHONUNBUFFERED"}
-    return {key: value for key, value in kept if key not in odd} | variables
+    kept = {key: value for key, value in os.environ.items() if key not in odd}
+    if sys.platform != "linux":  # there is always a screen, and a window would wait
+        kept["MPLBACKEND"] = "agg"
+    return kept | variables
 
 
 @pytest.fixture
@@ -81,4 +87,4 @@ def run(tmp_path, output):
 @pytest.fixture(scope="session")
 def published():
     """The figures that the tutorial printed, and the starting weights behind them."""
-    return json.loads((ROOT / "tests/published_runs.json").read_text())
+    return json.loads((ROOT / "tests/published_runs.json").read_text(encoding="utf-8"))

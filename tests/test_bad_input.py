@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import NAMES, QUICK
 
 NAME = "linear_regression_case3"
 
@@ -63,7 +64,7 @@ def test_output_that_is_a_file(run, output):
     done = run(NAME)
     assert done.returncode == 1
     assert f"cannot write to {output} (" in failure(done)
-    assert output.read_text() == "mine"
+    assert output.read_text(encoding="utf-8") == "mine"
     assert done.stdout == ""
 
 
@@ -103,3 +104,20 @@ def test_own_data(lesson, tmp_path, output, text, message):
     assert str(path) in error.value.code
     assert message in error.value.code
     assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_that_is_not_finite(lesson, output, name):
+    output.mkdir()
+    with pytest.raises(SystemExit, match=r"the loss is (nan|inf) in epoch .* try --lr"):
+        lesson(name, *QUICK[name], "--lr", "3e38", "--epochs", 30)
+    assert not list(output.glob("*.pth"))
+
+
+def test_parameters_that_are_not_finite_are_not_saved(lesson, output):
+    """The loss before the last step was finite; what the step left is not."""
+    output.mkdir()
+    (output / "linear.pth").write_bytes(b"old")
+    with pytest.raises(SystemExit, match=r"is not finite, so .* is left alone"):
+        lesson(NAME, "--lr", "3e38", "--epochs", 1)
+    assert (output / "linear.pth").read_bytes() == b"old"

@@ -1,11 +1,10 @@
-"""What if the machine fails, or somebody pulls the plug? Tried for real."""
+"""What if the machine fails, or somebody pulls the plug? Tried for real, on Linux."""
 
 import contextlib
 import gzip
 import io
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,10 @@ from torch import nn
 from fashion_mnist import SAMPLE, SAMPLE_FOLDER, load_fashion_mnist
 from tables import DIABETES, read_table
 
-resource = pytest.importorskip("resource")  # Windows has no limits to set
+if sys.platform != "linux":
+    pytest.skip("kills, limits and mounts are those of Linux", allow_module_level=True)
+
+import resource
 
 CASE3 = "linear_regression_case3"
 
@@ -424,27 +426,7 @@ def test_a_model_file_that_holds_something_else(tmp_path, value):
     assert error.value.code.count("\n") == 0
 
 
-# -------------------------------------------------------------------------- bad numbers
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_loss_that_is_not_finite(lesson, output, name):
-    output.mkdir()
-    with pytest.raises(SystemExit, match=r"the loss is (nan|inf) in epoch .* try --lr"):
-        lesson(name, *QUICK[name], "--lr", "3e38", "--epochs", 30)
-    assert not list(output.glob("*.pth"))
-
-
-def test_parameters_that_are_not_finite_are_not_saved(lesson, output):
-    """The loss before the last step was finite; what the step left is not."""
-    output.mkdir()
-    (output / "linear.pth").write_bytes(b"old")
-    with pytest.raises(SystemExit, match=r"is not finite, so .* is left alone"):
-        lesson(CASE3, "--lr", "3e38", "--epochs", 1)
-    assert (output / "linear.pth").read_bytes() == b"old"
-
-
-# ------------------------------------------------------------ other places, same result
+# ------------------------------------------------------------------------ other places
 
 
 def test_another_place(tmp_path):
@@ -467,25 +449,3 @@ def test_another_place(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
         assert f"saved {here / 'outputs' / name}.png" in done.stdout
     assert (here / "outputs" / "linear.pth").exists()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_seed_same_files(lesson, output, name):
-    contents = []
-    for _ in range(2):
-        lesson(name, *QUICK[name])
-        contents.append({path: path.read_bytes() for path in output.iterdir()})
-        shutil.rmtree(output)
-    assert contents[0]
-    assert contents[0] == contents[1]
-
-
-@pytest.mark.parametrize("name", [CASE3, "logistic_regression_case2"])
-def test_two_threads_agree_with_one(run, name):
-    """In another process, with another number of threads: to 1e-4."""
-    figures = []
-    for threads in "12":
-        done = run(name, "--epochs", 400, env=environment(OMP_NUM_THREADS=threads))
-        figures.append([float(x) for x in re.findall(r"-?\d+\.\d+", done.stdout)])
-    assert len(figures[0]) > 10
-    assert figures[1] == pytest.approx(figures[0], rel=1e-4, abs=1e-4)

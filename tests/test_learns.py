@@ -164,13 +164,17 @@ def check_mend(seen):
     """The mended network beats the constant by far, on each of the splits."""
     losses, accuracies = seen["test_losses"], seen["accuracies"]
     assert all(len(values) == 10 for values in losses.values())
-    constant, tanh = losses["same for everybody"], losses["8 - 6 - 4 - 1, tanh"]
+    constant, tanh = losses["same for everybody"], losses["deep, tanh, Adam, decay"]
     assert all(t < c - 0.08 for t, c in zip(tanh, constant, strict=True))
+    # One change at a time: plain SGD stays at the constant, Adam leaves it.
+    assert np.mean(losses["deep, sigmoid, SGD"]) > np.mean(constant) - 0.01
+    assert np.mean(losses["deep, sigmoid, Adam"]) < np.mean(constant) - 0.1
+    assert np.mean(losses["deep, tanh, Adam"]) > np.mean(tanh) + 0.03
     best = np.mean(losses["scikit-learn"])
     assert np.mean(tanh) < best + 0.01
-    assert np.mean(losses["wide: one layer"]) == pytest.approx(best, abs=0.005)
+    assert np.mean(losses["wide: one layer, Adam"]) == pytest.approx(best, abs=0.005)
     assert np.mean(accuracies["scikit-learn"]) > 0.76
-    assert np.mean(accuracies["8 - 6 - 4 - 1, tanh"]) > 0.76
+    assert np.mean(accuracies["deep, tanh, Adam, decay"]) > 0.76
     # No row is in both parts, none is lost, and the scale is that of the training rows.
     train, test = seen["train"], seen["test"]
     assert sorted([*train, *test]) == list(range(759))
@@ -208,5 +212,5 @@ def test_logistic_regression_case2_takes_own_data(lesson, tmp_path, capsys, head
     seen = lesson("logistic_regression_case2", "--data", path)
     assert "400 rows, 3 features" in capsys.readouterr().out
     assert seen["model"][0].in_features == 3
-    for name in ("8 - 6 - 4 - 1, tanh", "wide: one layer", "scikit-learn"):
+    for name in ("deep, tanh, Adam, decay", "wide: one layer, Adam", "scikit-learn"):
         assert np.mean(seen["accuracies"][name]) > 0.95

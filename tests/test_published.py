@@ -5,8 +5,10 @@ PyTorch on another machine, so the last of their digits may differ: 1e-5, relati
 """
 
 import re
+import shutil
 
 import pytest
+from conftest import NAMES, QUICK, environment
 
 
 def printed_losses(text):
@@ -70,3 +72,27 @@ def test_same_seed_same_run(lesson, capsys, name):
         runs.append((losses, capsys.readouterr().out))
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_files(lesson, output, name):
+    contents = []
+    for _ in range(2):
+        lesson(name, *QUICK[name])
+        contents.append({path: path.read_bytes() for path in output.iterdir()})
+        shutil.rmtree(output)
+    assert contents[0]
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["linear_regression_case3", "logistic_regression_case2"]
+)
+def test_two_threads_agree_with_one(run, name):
+    """In another process, with another number of threads: to 1e-4."""
+    figures = []
+    for threads in "12":
+        done = run(name, "--epochs", 400, env=environment(OMP_NUM_THREADS=threads))
+        figures.append([float(x) for x in re.findall(r"-?\d+\.\d+", done.stdout)])
+    assert len(figures[0]) > 10
+    assert figures[1] == pytest.approx(figures[0], rel=1e-4, abs=1e-4)

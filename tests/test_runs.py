@@ -27,7 +27,11 @@ def test_two_epochs(run, output, tmp_path, name):
 def test_help_is_short_and_names_the_options(run, name):
     done = run(name, "--help")
     assert done.returncode == 0
-    title = next(p for p in LESSONS if p.stem == name).read_text().splitlines()[1]
+    title = (
+        next(p for p in LESSONS if p.stem == name)
+        .read_text(encoding="utf-8")
+        .splitlines()[1]
+    )
     assert done.stdout.startswith(title + "\n")
     for option in ("--epochs", "--lr", "--seed", "--device", "--output"):
         assert option in done.stdout

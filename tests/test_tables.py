@@ -102,8 +102,8 @@ def test_diabetes_table():
     features, labels = read_table(DIABETES)
     assert features.shape == (768, 8)
     assert labels.sum() == 268
-    header = DIABETES.read_text().splitlines()[0].split(",")
-    readme = (ROOT / "data/README.md").read_text()
+    header = DIABETES.read_text(encoding="utf-8").splitlines()[0].split(",")
+    readme = (ROOT / "data/README.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in readme for name in header)
     zeros = (features == 0).sum(axis=0)  # missing values, by column
     assert zeros.tolist() == [111, 5, 35, 227, 374, 11, 0, 0]
