@@ -13,12 +13,9 @@ matplotlib.use("agg")  # before a lesson imports pyplot: no window, whatever the
 import matplotlib.pyplot as plt
 import pytest
 
+from lessons import LESSONS
+
 ROOT = Path(__file__).resolve().parent.parent
-LESSONS = sorted(
-    path
-    for path in (ROOT / "examples").glob("*.py")
-    if "\n# %%\n" in path.read_text(encoding="utf-8")
-)
 NAMES = [path.stem for path in LESSONS]
 # The options of a run that shows whether a lesson works, and takes seconds.
 QUICK = {

@@ -1,0 +1,61 @@
+"""Sphinx's settings for the gallery; `gallery.py` has what they cannot say."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS.parent / "examples"), str(DOCS)]
+
+project = html_title = "PyTorch, first lessons"
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+    "gallery",
+]
+autodoc_member_order = "bysource"
+default_role = "py:obj"  # `common.fit` in the prose of a lesson
+exclude_patterns = ["examples"]
+
+html_theme = "furo"
+html_static_path = ["_static", "_build/tex-svg.js"]
+html_favicon = "_static/icon.svg"
+html_css_files = ["gallery.css"]
+html_copy_source = html_domain_indices = html_use_index = False
+html_permalinks = html_show_copyright = False
+pygments_dark_style = "github-dark"
+mathjax_path = "tex-svg.js"
+
+# Which names in the code are links is listed here, so that no build asks the net.
+intersphinx_mapping = {
+    library: (url, str(DOCS / f"inventories/{library}.txt"))
+    for library, url in {
+        "matplotlib": "https://matplotlib.org/stable",
+        "numpy": "https://numpy.org/doc/stable",
+        "sklearn": "https://scikit-learn.org/stable",
+        "torch": "https://docs.pytorch.org/docs/stable",
+    }.items()
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": ".",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "lessons.place",
+    "reset_argv": "gallery.command_line",
+    "image_scrapers": ("matplotlib", "gallery.animations"),
+    "capture_repr": ("_repr_html_",),
+    "abort_on_example_error": True,
+    "inspect_global_variables": False,
+    "download_all_examples": False,
+    "min_reported_time": 60,  # seconds
+    "write_computation_times": False,
+    "show_signature": False,
+    "first_notebook_cell": """\
+# This notebook imports common.py, which must lie beside it. The zip file at the end of
+# the lesson's page has both, the data, and requirements.txt: unpack all of it and open
+# the notebook there. It has no command line; change the arguments of options() instead.
+""",
+}
