@@ -287,8 +287,9 @@ def write_file(path, data):
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         fail(f"cannot write {path} ({error.strerror}); see --output")
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def save_state_dict(model, path):
