@@ -1,0 +1,419 @@
+"""The Fashion-MNIST lesson beside what one might use instead: time and accuracy.
+
+Everyone follows one recipe: softmax regression on the 60,000 pictures, SGD with the
+learning rate 0.001 and batches of 64, shuffled, running loss and accuracy, a test pass
+in each epoch. They take turns, an epoch each; the tables show medians over the epochs
+after the first, in which some of them compile. Keras and JAX come with the extra
+``bench``; whoever is not installed is left out.
+
+    pip install -e ".[bench]"
+    python benchmarks/peers.py --repetitions 9
+"""
+
+import argparse
+import contextlib
+import copy
+import functools
+import io
+import multiprocessing
+import os
+import platform
+import runpy
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+LR, BATCH_SIZE = 1e-3, 64
+TOP = "our fastest rung, `pixels as bytes`"
+
+
+def load(sample):
+    """Return train and test data as NumPy arrays, labels as int32."""
+    from fashion_mnist import load_fashion_mnist
+
+    x, y, test_x, test_y = (part.numpy() for part in load_fashion_mnist(sample))
+    return x, y.astype("int32"), test_x, test_y.astype("int32")
+
+
+# -------------------------------------------------------------------- the contestants
+# A group is what shares a process. It returns a function for each contestant, which
+# trains an epoch and returns the test accuracy after it.
+
+
+def pytorch(sample):
+    """The published loop, the lesson and the rungs that `faster_training.py` has."""
+    import torch
+    from torchvision.datasets import FashionMNIST
+    from torchvision.transforms import ToTensor
+
+    from fashion_mnist import FULL, read_files
+
+    default_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(EXAMPLES / "faster_training.py")
+        sys.argv = [path, "--epochs", "1", "--output", folder, "--lr", str(LR)]
+        sys.argv += ["--batch-size", str(BATCH_SIZE)] + ["--sample"] * sample
+        with contextlib.redirect_stdout(io.StringIO()):
+            lesson = runpy.run_path(path, run_name="__main__")
+        raw = Path(folder, "FashionMNIST", "raw")
+        raw.mkdir(parents=True)
+        for name, data in zip(FULL, read_files(sample), strict=True):
+            (raw / name).write_bytes(data)
+        sets = [
+            FashionMNIST(folder, train=train, transform=ToTensor())
+            for train in (True, False)
+        ]
+
+    published = functools.partial(lesson["with_loaders"], *sets)
+
+    def contestant(rung, threads=1):
+        model = copy.deepcopy(lesson["model"])
+
+        def epoch():
+            torch.set_num_threads(threads)
+            return rung(model)[-1]
+
+        return epoch
+
+    def floor():
+        torch.set_num_threads(1)
+        lesson["floor"]()
+        return None
+
+    return {
+        f"published loop, {default_threads} threads (PyTorch's choice)": contestant(
+            published, default_threads
+        ),
+        "published loop, one thread": contestant(published),
+        "our lesson, `logistic_regression_case3.py`": contestant(
+            lesson["rungs"]["scores at the end (case 3)"]
+        ),
+        TOP: contestant(lesson["rungs"]["pixels as bytes"]),
+        "floor: two products for each batch": floor,
+    }
+
+
+def compiled(sample):
+    """The lesson's loop with ``torch.compile`` of a whole step."""
+    from common import evaluate, score, shuffled_batches
+
+    import torch
+    from torch import nn
+
+    from fashion_mnist import load_fashion_mnist
+
+    if not (shutil.which("c++") or shutil.which("g++")):
+        raise ImportError("torch.compile needs a C++ compiler")
+    torch.set_num_threads(1)
+    x, y, test_x, test_y = load_fashion_mnist(sample)
+    torch.manual_seed(0)
+    model, loss_fn = nn.Linear(784, 10), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+
+    @torch.compile
+    def step(x, y):
+        logits = model(x)
+        loss_fn(logits, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return logits.detach()
+
+    def epoch():
+        batches = shuffled_batches(len(x), BATCH_SIZE, x.device)
+        logits = [step(x.index_select(0, r), y.index_select(0, r)) for r in batches]
+        score(torch.cat(logits), y[torch.cat(batches)], loss_fn)
+        return evaluate(model, test_x, test_y, loss_fn)[1]
+
+    return {"our lesson, its step through `torch.compile`": epoch}
+
+
+def numpy_epoch(weight, bias, x, y, order, lr=LR, batch_size=BATCH_SIZE):
+    """Train ``weight`` (10, 784) and ``bias`` (10,) in place, in the given order.
+
+    Returns the running loss and accuracy, each picture scored before its update.
+    """
+    import numpy as np
+
+    loss = correct = 0
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        images, labels, each = x[rows], y[rows], np.arange(len(rows))
+        logits = images @ weight.T
+        logits += bias
+        correct += (logits.argmax(1) == labels).sum()
+        logits -= logits.max(1, keepdims=True)
+        right = logits[each, labels]
+        error = np.exp(logits, out=logits)
+        total = error.sum(1, keepdims=True)
+        loss += np.log(total).sum() - right.sum()
+        error /= total
+        error[each, labels] -= 1
+        error *= lr / len(rows)
+        weight -= error.T @ images
+        bias -= error.sum(0)
+    return loss / len(order), correct / len(order)
+
+
+def numpy(sample):
+    import numpy as np
+
+    x, y, test_x, test_y = load(sample)
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(-1 / 28, 1 / 28, (10, 784)).astype("float32")
+    bias = np.zeros(10, "float32")
+
+    def epoch():
+        numpy_epoch(weight, bias, x, y, rng.permutation(len(x)))
+        return ((test_x @ weight.T + bias).argmax(1) == test_y).mean()
+
+    return {"NumPy, gradient by hand": epoch}
+
+
+def jax_epoch(lr=LR, batch_size=BATCH_SIZE, unroll=8):
+    """Return a compiled function: an epoch of steps in one ``scan``, and a test pass.
+
+    It takes (weight, bias), the training data, its order and the test data; it returns
+    the new (weight, bias), and loss and accuracy in training and test.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def figures(parameters, x, y):
+        weight, bias = parameters
+        logits = x @ weight.T + bias
+        log_p = jax.nn.log_softmax(logits)
+        loss = -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+        return loss, (logits.argmax(1) == y).mean()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def epoch(parameters, x, y, order, test_x, test_y):
+        def step(parameters, rows):
+            results, gradients = jax.value_and_grad(figures, has_aux=True)(
+                parameters, x[rows], y[rows]
+            )
+            update = jax.tree.map(lambda p, g: p - lr * g, parameters, gradients)
+            return update, jnp.stack(results) * len(rows)
+
+        whole = len(order) // batch_size * batch_size  # the last batch may be shorter
+        parameters, sums = jax.lax.scan(
+            step, parameters, order[:whole].reshape(-1, batch_size), unroll=unroll
+        )
+        total = sums.sum(0)
+        if whole < len(order):
+            parameters, last = step(parameters, order[whole:])
+            total += last
+        return parameters, total / len(order), figures(parameters, test_x, test_y)
+
+    return epoch
+
+
+def jax(sample):
+    import jax.numpy as jnp
+    import numpy as np
+
+    data = [jnp.asarray(part) for part in load(sample)]
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(-1 / 28, 1 / 28, (10, 784)).astype("float32")
+    parameters = jnp.asarray(weight), jnp.zeros(10)
+    compiled = jax_epoch()
+
+    def epoch():
+        nonlocal parameters
+        order = rng.permutation(len(data[0])).astype("int32")
+        parameters, _, test = compiled(parameters, *data[:2], order, *data[2:])
+        return float(test[1])
+
+    return {"JAX, `jit` of an epoch in `scan`": epoch}
+
+
+def keras(backend, sample):
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+
+    x, y, test_x, test_y = load(sample)
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(1)  # faster than two, as in the lessons
+
+    def contestant(steps):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+        model.compile(
+            keras.optimizers.SGD(LR),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=steps,
+        )
+
+        def epoch():
+            history = model.fit(
+                x,
+                y,
+                batch_size=BATCH_SIZE,
+                validation_data=(test_x, test_y),
+                validation_batch_size=1000,
+                verbose=0,
+            ).history
+            return history["val_accuracy"][-1]
+
+        return epoch
+
+    if backend == "torch":
+        return {"Keras on PyTorch, `fit`": contestant(1)}
+    return {
+        "Keras on JAX, `fit`": contestant(1),
+        "Keras on JAX, `fit`, 32 `steps_per_execution`": contestant(32),
+    }
+
+
+def sklearn(sample):
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression, SGDClassifier
+
+    x, y, test_x, test_y = load(sample)
+    model = SGDClassifier(
+        loss="log_loss", penalty=None, learning_rate="constant", eta0=LR, n_jobs=-1
+    )
+
+    def epoch():
+        model.partial_fit(x, y, classes=np.arange(10))
+        return model.score(test_x, test_y)
+
+    def converge():
+        return LogisticRegression(max_iter=10_000).fit(x, y).score(test_x, test_y)
+
+    return {
+        "scikit-learn, `SGDClassifier`, a picture at a time": epoch,
+        "scikit-learn, `LogisticRegression` to convergence": converge,
+    }
+
+
+GROUPS = [
+    pytorch,
+    compiled,
+    numpy,
+    jax,
+    functools.partial(keras, "jax"),
+    functools.partial(keras, "torch"),
+    sklearn,
+]
+
+
+# ------------------------------------------------------------------------ the contest
+
+
+def serve(group, sample, pipe):
+    """In a process of its own: train an epoch of whom the other end of ``pipe`` names.
+
+    Answers with the seconds that it took and the test accuracy after it.
+    """
+    try:
+        epochs = group(sample)
+    except ImportError as error:
+        pipe.send(str(error))
+        return
+    pipe.send(list(epochs))
+    while name := pipe.recv():
+        start = time.perf_counter()
+        accuracy = epochs[name]()
+        pipe.send((time.perf_counter() - start, accuracy))
+
+
+def environment():
+    """The date, the processor and the versions, in a line."""
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text()
+        processor = cpuinfo.partition("model name")[2].partition(":")[2].splitlines()[0]
+    except (OSError, IndexError):
+        processor = platform.processor()
+    names = ["torch", "torchvision", "numpy", "scikit-learn", "jax", "keras"]
+    with contextlib.suppress(ImportError):
+        names = [f"{name} {version(name)}" for name in names]
+    return (
+        f"{date.today()}, {processor.strip()}, {os.cpu_count()} processors, "
+        f"Python {platform.python_version()}, {', '.join(names)}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=9, metavar="N")
+    parser.add_argument("--sample", action="store_true", help="4,000 pictures only")
+    args = parser.parse_args()
+
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for group in GROUPS:
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=serve, args=(group, args.sample, theirs), daemon=True
+        )
+        process.start()
+        names = ours.recv()
+        if isinstance(names, str):
+            print(f"left out: {names}", file=sys.stderr)
+        else:
+            pipes |= dict.fromkeys(names, ours)
+
+    def run(name):
+        pipes[name].send(name)
+        return pipes[name].recv()
+
+    once = [name for name in pipes if "convergence" in name]
+    times = {name: [] for name in pipes if name not in once}
+    accuracies = {}
+    for repetition in range(1 + args.repetitions):
+        for name, values in times.items():
+            seconds, accuracies[name] = run(name)
+            values.append(seconds)
+        print(f"epoch {repetition} of {args.repetitions} done", file=sys.stderr)
+
+    print(f"{environment()}; medians of {args.repetitions} epochs\n")
+    print("| an epoch | seconds | fastest | first | x fastest rung | test accuracy |")
+    print("|---|---|---|---|---|---|")
+    median = {name: statistics.median(values[1:]) for name, values in times.items()}
+    for name in sorted(median, key=median.get, reverse=True):
+        accuracy = accuracies[name]
+        shown = "" if accuracy is None else f"{accuracy:.4f}"
+        print(
+            f"| {name} | {median[name]:.3f} | {min(times[name][1:]):.3f} "
+            f"| {times[name][0]:.2f} | {median[name] / median[TOP]:.2f} | {shown} |"
+        )
+
+    print("\n| a whole run | seconds | test accuracy |")
+    print("|---|---|---|")
+    for name in median:
+        if name.startswith("published"):
+            print(f"| {name}: 100 x its epoch | {100 * median[name]:.0f} | |")
+    with tempfile.TemporaryDirectory() as output:
+        script = EXAMPLES / "logistic_regression_case3.py"
+        command = [sys.executable, script, "--device", "cpu", "--output", output]
+        start = time.perf_counter()
+        done = subprocess.run(
+            command + ["--sample"] * args.sample,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - start
+    accuracy = done.stdout.partition("test accuracy ")[2].split()[0]
+    print(f"| our lesson, 100 epochs with its figures | {seconds:.1f} | {accuracy} |")
+    for name in once:
+        seconds, accuracy = run(name)
+        print(f"| {name} | {seconds:.1f} | {accuracy:.4f} |")
+    for pipe in set(pipes.values()):
+        pipe.send(None)
+
+
+if __name__ == "__main__":
+    main()
