@@ -81,7 +81,7 @@ for name, (function, formula) in functions.items():
 # A function *saturates* where it is nearly flat: hardly any gradient gets through
 # there, however wrong the output is. Sigmoid and tanh saturate on both sides, ReLU and
 # softplus on one. And mark the steepest point: the sigmoid's slope is nowhere above a
-# quarter.
+# quarter. (ReLU has none at 0, where its two lines meet; PyTorch takes 0 there.)
 
 fig, axes = plt.subplots(2, 2, figsize=(9, 7))
 for ax, (name, (function, _)) in zip(axes.flat, functions.items(), strict=True):
@@ -179,17 +179,11 @@ for name, activation in activations.items():
     print(f"{name:10}  gradient, layer 1 {first:.4f}, 2 {second:.4f}, 3 {third:.4f}")
 
 fig, ax = plt.subplots()
-for i, name in enumerate(norms):
-    ax.bar(np.arange(3) + 0.25 * (i - 1), norms[name], width=0.25, label=name)
-ax.set(
-    ylabel="norm of the gradient",
-    yscale="log",
-    ylim=(1e-3, 1),
-    xticks=range(3),
-    xticklabels=["layer 1 (first)", "layer 2", "layer 3 (last)"],
-    axisbelow=True,
-)
-ax.legend(ncols=3)
+for name, style in zip(norms, ("o-", "s--", "^-."), strict=True):
+    ax.semilogy([1, 2, 3], norms[name], style, label=name)
+ax.set(xlabel="layer, from the first to the last", ylabel="norm of the gradient")
+ax.set_xticks([1, 2, 3])
+ax.legend()
 show(fig, args.output / "activation_functions_gradients.png")
 
 # %%
