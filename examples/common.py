@@ -13,17 +13,37 @@ import os
 import random
 import sys
 import tempfile
+import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
+_LOCAL_RANK = os.environ.get("LOCAL_RANK")  # from torchrun; "0" for its first process
 
-def _one_line(kind, error, trace):
+
+def _end(line, code):
+    """End this process, one of several that torchrun started, with one line.
+
+    What ends one mostly ends all, and the line of the first on a machine is enough. The
+    others wait; torchrun ends them as soon as the first has ended.
+    """
+    if _LOCAL_RANK not in (None, "0"):
+        time.sleep(10)
+    print(line, file=sys.__stderr__)  # torch.distributed may have replaced sys.stderr
+    if sys.stdout:
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _one_line(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted: what was saved before is whole", file=sys.stderr)
-        os._exit(130)  # by the custom of shells 128 + SIGINT
+        # By the custom of shells 128 + SIGINT.
+        _end(f"interrupted: what was saved before is whole{hint}", 130)
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
+    if kind.__module__ == "torch.distributed" or "/gloo/" in str(error):
+        _end("lost the other processes: " + str(error).partition("\n")[0], 1)
     sys.__excepthook__(kind, error, trace)
 
 
@@ -40,6 +60,7 @@ ROOT = HERE.parent if HERE.name == "examples" else HERE
 # that colour-blind readers tell them apart.
 STYLE = {
     "axes.prop_cycle": "cycler('color', ['0072B2', 'D55E00', '009E73', 'CC79A7'])",
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -55,6 +76,8 @@ STYLE = {
 def fail(message, code=1):
     """End the program with one line on stderr and the exit code 1, or ``code``."""
     line = f"{Path(sys.argv[0]).name}: error: {message}"
+    if _LOCAL_RANK:
+        _end(line, code)
     if code == 1:
         sys.exit(line)  # prints it, and exits with 1
     print(line, file=sys.stderr)
@@ -97,6 +120,7 @@ _OPTIONS = {
     "batch_size": (_whole_number(1), "N", "examples in a training step"),
     "published": (None, None, "start from the published weights, print their log"),
     "sample": (None, None, "take the few pictures in data/, not the full data set"),
+    "resume": (None, None, "go on from the snapshot that the last run left"),
     "data": (Path, "FILE", "a CSV file whose last column is the 0/1 label"),
     "seed": (_whole_number(0, 2**32 - 1), "N", "seed of every random number"),
     "device": (str, "NAME", "cpu, cuda, mps, xpu, or auto: the fastest there is"),
@@ -120,6 +144,7 @@ def options(doc, **defaults):
         usage=argparse.SUPPRESS,  # keeps --help short and an error on one line
         allow_abbrev=False,
     )
+    parser.error = partial(fail, code=2)
     shared = {"seed": 0, "device": "cpu", "output": ROOT / "outputs"}
     for name, default in (defaults | shared | defaults).items():
         parse, metavar, text = _OPTIONS[name]
@@ -154,6 +179,9 @@ def options(doc, **defaults):
     # Operations this small finish before a second thread has woken up.
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+    if "resume" in args:
+        hint = "; --resume goes on after the last epoch in the snapshot"
+        sys.excepthook = partial(_one_line, hint=hint)
     return args
 
 
@@ -201,6 +229,7 @@ def fit(model, x, y, loss_fn, optimizer, epochs, log_every=20, first=1):
     The loss of an epoch is the one *before* its update. ``first`` is the number that
     the log gives to the first epoch; ``log_every=0`` logs nothing.
     """
+    model.train()
     losses = []
     for epoch in range(first, first + epochs):
         loss = loss_fn(model(x), y)
@@ -292,15 +321,57 @@ def write_file(path, data):
         part.unlink(missing_ok=True)
 
 
-def save_state_dict(model, path):
-    """Save the parameters of ``model``; a crash leaves the old file at ``path``."""
+def save_checked(data, path):
+    """Write ``data`` as ``torch.save`` does, but whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    write_file(path, buffer.getvalue())
+
+
+def load_checked(path):
+    """Return the dictionary that `save_checked` wrote, with its tensors on the CPU.
+
+    Runs no code that the file may hold. Raises FileNotFoundError, or ValueError if the
+    file is damaged or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
+            damaged = archive.testzip()
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file can raise almost anything
+        raise ValueError(type(error).__name__) from error
+    if damaged or not isinstance(data, dict):
+        raise ValueError(damaged or f"a {type(data).__name__}")
+    return data
+
+
+def finite_state(model, path):
+    """Return ``model.state_dict()``, but end the program if a number is not finite."""
     state = model.state_dict()
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             fail(f"{name} is not finite, so {path} is left alone; try a smaller --lr")
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_file(path, buffer.getvalue())
+    return state
+
+
+def set_parameters(model, state, path):
+    """Load ``state``, read from ``path``; end the program if it is of another model."""
+    here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    for key in here | there:
+        if here.get(key) != there.get(key):
+            fail(
+                f"{path} was saved from another model: {key!r} has the shape "
+                f"{there.get(key, 'none')} in the file, {here.get(key, 'none')} here"
+            )
+    model.load_state_dict(state)
+
+
+def save_state_dict(model, path):
+    """Save the parameters of ``model``; a crash leaves the old file at ``path``."""
+    save_checked(finite_state(model, path), path)
     print(f"saved {path}")
 
 
@@ -311,28 +382,15 @@ def load_state_dict(model, path):
     not a state_dict, or that of another model; it says which tensor differs, and how.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
-            damaged = archive.testzip()
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_checked(path)
+        for value in state.values():
+            if not isinstance(value, torch.Tensor):
+                raise ValueError(f"a dictionary with a {type(value).__name__}")
     except FileNotFoundError:
         fail(f"there is no file {path}; train and save a model first")
-    except Exception as error:  # a damaged file can raise almost anything
-        damaged = type(error).__name__
-    else:
-        values = state.values() if isinstance(state, dict) else [state]
-        if not all(isinstance(value, torch.Tensor) for value in values):
-            damaged = f"a {type(state).__name__}"
-    if damaged:
-        fail(f"{path} is damaged or holds no state_dict ({damaged}); save it again")
-    here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    for key in here | there:
-        if here.get(key) != there.get(key):
-            fail(
-                f"{path} was saved from another model: {key!r} has the shape "
-                f"{there.get(key, 'none')} in the file, {here.get(key, 'none')} here"
-            )
-    model.load_state_dict(state)
+    except ValueError as error:
+        fail(f"{path} is damaged or holds no state_dict ({error}); save it again")
+    set_parameters(model, state, path)
 
 
 def show(fig, path):

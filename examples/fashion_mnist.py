@@ -1,6 +1,6 @@
 """Fashion-MNIST: find the four files, check every byte, return tensors.
 
-70,000 grey pictures of clothes from an online shop, each 28 x 28 pixels and of one of
+70,000 grey pictures from a fashion shop's catalogue, each 28 x 28 pixels and of one of
 ten classes (Zalando Research, 2017). `data/README.md` tells where they come from.
 """
 
@@ -139,6 +139,7 @@ def _download():
     They come into a temporary folder, which is renamed only when all four are right.
     """
     folder = FOLDERS[0]
+    before = socket.getdefaulttimeout()
     try:
         from torchvision.datasets import FashionMNIST  # here, since it takes seconds
 
@@ -150,7 +151,11 @@ def _download():
             FashionMNIST(temporary, download=True)
             raw = Path(temporary, "FashionMNIST", "raw")
             files = _read_folder(raw, FULL)
-            raw.rename(folder)
+            try:
+                raw.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process was faster
+                    raise
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         fail(
             "Fashion-MNIST is not on this machine, and the download failed "
@@ -158,6 +163,8 @@ def _download():
             "dataset-fashion-mnist (Debian, Ubuntu); get its four files elsewhere, and "
             f"put them into {folder}; or add --sample, for a few of the pictures"
         )
+    finally:
+        socket.setdefaulttimeout(before)
     return files
 
 

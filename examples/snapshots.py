@@ -1,0 +1,80 @@
+"""Snapshots: what a training run needs to go on after it was stopped, in one file.
+
+A run that goes on from its last snapshot ends with the very figures of one that was
+never stopped, to the last bit on a CPU.
+"""
+
+from common import fail, finite_state, load_checked, save_checked, set_parameters
+
+import torch
+
+# The options that may differ from those of the run that was stopped.
+_MAY_CHANGE = {"device", "epochs", "output", "resume"}
+
+
+def _lasting(args):
+    return {name: v for name, v in vars(args).items() if name not in _MAY_CHANGE}
+
+
+def save_snapshot(path, args, history, model, optimizer, run=""):
+    """Save all that the next epochs depend on; a crash leaves the old snapshot.
+
+    ``args`` are the lesson's options, ``history`` has an entry for each epoch so far,
+    of plain numbers. ``run`` names the run for `read_snapshot`.
+    """
+    snapshot = {
+        "run": run,
+        "options": _lasting(args),
+        "history": history,
+        "model": finite_state(model, path),
+        "optimizer": optimizer.state_dict(),
+        "random state": torch.get_rng_state(),  # of the CPU, where orders are drawn
+    }
+    save_checked(snapshot, path)
+
+
+def read_snapshot(path, args, run=""):
+    """Return the snapshot at ``path`` if ``--resume`` asks for it, or else None.
+
+    That it is one of this very ``run`` is as good as being asked for. Exits with code
+    1, and leaves the file as it is, if it is missing, damaged, no snapshot, made with
+    other options, or of more than ``--epochs`` epochs.
+    """
+    parts = {"run", "options", "history", "model", "optimizer", "random state"}
+    try:
+        snapshot = load_checked(path)
+        if snapshot.keys() != parts:
+            raise ValueError("another dictionary")
+    except (FileNotFoundError, ValueError) as error:
+        if not args.resume:
+            return None
+        if isinstance(error, FileNotFoundError):
+            fail(f"there is no snapshot {path} to go on from; start without --resume")
+        fail(f"{path} is damaged or no snapshot ({error}); start without --resume")
+    if not (args.resume or (run and run == snapshot["run"])):
+        return None
+    for name, value in _lasting(args).items():
+        before = snapshot["options"].get(name)
+        if before != value:
+            fail(
+                f"{path} was made with --{name.replace('_', '-')} {before}, not "
+                f"{value}; give the same options, or start without --resume"
+            )
+    done = len(snapshot["history"])
+    if done > args.epochs:
+        fail(f"{path} has {done} epochs behind it; --epochs {args.epochs} is too few")
+    return snapshot
+
+
+def restore(snapshot, model, optimizer):
+    """Go back to ``snapshot``, and return its history; for None that is ``[]``.
+
+    Exits with code 1, and changes nothing, if it was made from another model.
+    """
+    if snapshot is None:
+        return []
+    set_parameters(model, snapshot["model"], "the snapshot")
+    optimizer.load_state_dict(snapshot["optimizer"])
+    torch.set_rng_state(snapshot["random state"])
+    print(f"going on after epoch {len(snapshot['history'])}")
+    return snapshot["history"]
