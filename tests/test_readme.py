@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 import torch
-from conftest import LESSONS, ROOT
+from conftest import LESSONS, QUICK, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(
@@ -22,7 +22,6 @@ def mean(values):
     return sum(values) / len(values)
 
 
-FULL_DATA = "logistic_regression_case3"
 # The figures in the cells "ours" and "held against" of each row, from a run.
 RUNS = {
     "linear_regression_case1": (
@@ -60,6 +59,10 @@ RUNS = {
         ["--epochs", "1"],
         lambda seen: ([seen["derivative"](torch.sigmoid, torch.zeros(1))], [0.25]),
     ),
+    "distributed_logistic_regression": (
+        [],
+        lambda seen: ([seen["history"][-1][3]], [seen["single_history"][-1][3]]),
+    ),
 }
 
 
@@ -87,7 +90,7 @@ def test_every_link_leads_to_a_file():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] * (name == FULL_DATA))
+        pytest.param(name, marks=[pytest.mark.slow] * ("--sample" in QUICK[name]))
         for name in RUNS
     ],
 )

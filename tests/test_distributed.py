@@ -1,0 +1,306 @@
+"""Is a run in several processes that of one, and does it survive the death of some?"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, environment
+
+NAME = "distributed_logistic_regression"
+SCRIPT = ROOT / "examples" / f"{NAME}.py"
+CASE3 = "logistic_regression_case3"
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="finds the processes in Linux's /proc"
+)
+
+
+def torchrun(*argv, ranks=2, one_machine=True, **variables):
+    """The arguments of `subprocess.Popen` for torchrun; all traffic stays inside."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--local-addr=127.0.0.1"]
+    command += ["--standalone"] * one_machine + ["--nproc-per-node", ranks, *argv]
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
+    variables["PYTHONWARNINGS"] = "error,ignore::ResourceWarning"
+    variables |= {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"}
+    return {
+        "args": list(map(str, command)),
+        "env": environment(**variables),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+
+
+def lesson_in(ranks, output, *argv):
+    """Run the lesson in so many processes; return its output and its history."""
+    argv = [SCRIPT, "--output", output, *argv]
+    done = subprocess.run(**torchrun(*argv, ranks=ranks), timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    snapshot = torch.load(output / f"{NAME}.snapshot", weights_only=True)
+    return done.stdout, snapshot["history"]
+
+
+def agree(history, expected):
+    """The losses within 1e-6, the accuracies exactly."""
+    assert len(history) == len(expected)
+    for ours, theirs in zip(history, expected, strict=True):
+        assert ours[::2] == pytest.approx(theirs[::2], abs=1e-6)
+        assert ours[1::2] == theirs[1::2]
+
+
+# --------------------------------------------------------------------- the same results
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--epochs", 5],
+        ["--epochs", 3, "--batch-size", 1333, "--lr", 0.01],  # the last batch has 1
+    ],
+)
+def test_many_processes_are_one(lesson, output, tmp_path, ranks, argv):
+    stdout, history = lesson_in(ranks, output, "--sample", *argv)
+    names = [path.name for path in output.iterdir()]
+    assert sorted(names) == [f"{NAME}.{end}" for end in ("png", "pth", "snapshot")]
+    assert len(re.findall(r"^epoch    1 ", stdout, re.M)) == 1  # rank 0 alone
+    model = torch.load(output / f"{NAME}.pth", weights_only=True)
+
+    single = lesson(CASE3, "--sample", *argv)
+    agree(history, single["history"])
+    for name, value in single["model"].state_dict().items():
+        assert torch.allclose(model[name], value.cpu(), atol=1e-6)
+
+
+def test_one_process_without_torchrun(lesson):
+    seen = lesson(NAME, "--sample", "--epochs", 5)
+    expected = lesson(CASE3, "--sample", "--epochs", 5)["history"]
+    agree(seen["history"], expected)
+    assert seen["single_history"] == expected
+    assert seen["difference"] < 1e-6
+
+
+@pytest.mark.slow
+def test_all_pictures(lesson, output):
+    _, history = lesson_in(2, output, "--epochs", 2)
+    agree(history, lesson(CASE3, "--epochs", 2)["history"])
+
+
+# --------------------------------------------------------------- stopped, and going on
+
+
+def result(output, stdout):
+    """What a run leaves: its model, and what it says at the end, but for the times."""
+    lines = re.findall(r"^(?:this run|case 3 |largest) .*", stdout, re.M)
+    return (output / f"{NAME}.pth").read_bytes(), lines[-3:]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The result of 60 epochs in two processes."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    stdout, _ = lesson_in(2, output, "--sample", "--epochs", 60)
+    return output, stdout
+
+
+def test_resume(output, uninterrupted):
+    lesson_in(2, output, "--sample", "--epochs", 20)
+    stdout, _ = lesson_in(2, output, "--sample", "--epochs", 60, "--resume")
+    assert "going on after epoch 20\n" in stdout
+    assert result(output, stdout) == result(*uninterrupted)
+
+
+def workers(agent):
+    """The processes that torchrun runs now: ``{rank: process number}``, and attempt."""
+    found, attempt = {}, None
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+    for child in children.read_text(encoding="utf-8").split():
+        try:
+            text = Path(f"/proc/{child}/environ").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        if match := re.search(r"\0RANK=(\d+)\0", text):
+            found[int(match[1])] = int(child)
+            attempt = int(re.search(r"\0TORCHELASTIC_RESTART_COUNT=(\d+)\0", text)[1])
+    return found, attempt
+
+
+class Watchdog:
+    """Waits, but not for ever."""
+
+    def __init__(self, agent, seconds=90):
+        self.agent, self.seconds = agent, seconds
+
+    def until(self, condition):
+        deadline = time.monotonic() + self.seconds
+        while not condition():
+            assert self.agent.poll() is None, self.agent.communicate()
+            assert time.monotonic() < deadline, "it hangs"
+            time.sleep(0.01)
+
+
+SEPARATE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as the lesson says
+
+
+@needs_proc
+def test_twelve_kills(output, uninterrupted):
+    """Both ranks in turn, at random: while they start, connect, train and save.
+
+    Every second kill waits for progress first, so that a hang cannot hide behind the
+    next kill. What lies there before is the snapshot of another run.
+    """
+    snapshot = output / f"{NAME}.snapshot"
+    output.mkdir()
+    old = torch.load(uninterrupted[0] / snapshot.name, weights_only=True)
+    old["model"]["weight"].zero_()
+    torch.save(old | {"history": old["history"][:30]}, snapshot)
+
+    argv = [SCRIPT, "--sample", "--epochs", 60, "--output", output]
+    rng = random.Random(12)
+    with subprocess.Popen(**torchrun("--max-restarts=12", *argv, **SEPARATE)) as agent:
+        watchdog = Watchdog(agent)
+        try:
+            for kill in range(12):
+                watchdog.until(
+                    lambda kill=kill: (
+                        workers(agent)[1] == kill and len(workers(agent)[0]) == 2
+                    )
+                )
+                if kill % 2:
+                    before = snapshot.stat().st_mtime_ns
+                    watchdog.until(
+                        lambda before=before: snapshot.stat().st_mtime_ns != before
+                    )
+                    time.sleep(rng.uniform(0, 0.5))
+                else:
+                    time.sleep(rng.uniform(0, 4) if kill else 0)
+                os.kill(workers(agent)[0][kill // 2 % 2], signal.SIGKILL)
+            stdout, stderr = agent.communicate(timeout=300)
+        finally:
+            agent.terminate()
+    assert agent.returncode == 0, stderr
+    assert result(output, stdout) == result(*uninterrupted)
+    # No epoch is lost that was ended: each is there once, or twice if the kill came
+    # between its snapshot and its line.
+    epochs = [int(text) for text in re.findall(r"^epoch +(\d+) ", stdout, re.M)]
+    assert epochs == sorted(epochs)
+    assert epochs[0] == 1
+    assert epochs[-1] == 60
+
+
+@needs_proc
+def test_two_machines(tmp_path, uninterrupted):
+    """Two torchruns that meet on a port, each with a folder of its own; two kills."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}"]
+    nodes += ["--rdzv-id=a-name", "--max-restarts=3", SCRIPT, "--sample", "--epochs=60"]
+    agents = []
+    try:
+        for i in range(2):
+            argv = [*nodes, "--output", tmp_path / f"machine{i}"]
+            arguments = torchrun(*argv, ranks=1, one_machine=False, **SEPARATE)
+            agents.append(subprocess.Popen(**arguments))
+        watchdog = Watchdog(agents[0])
+        for victim in agents:
+            seen = {}
+
+            def progress(seen=seen):
+                """Some machine has rank 0, and saves snapshot after snapshot."""
+                for path in tmp_path.glob(f"*/{NAME}.snapshot"):
+                    now = path.stat().st_mtime_ns
+                    if seen.setdefault(path, now) != now:
+                        return True
+                return False
+
+            watchdog.until(progress)
+            os.kill(*workers(victim)[0].values(), signal.SIGKILL)
+            watchdog.until(lambda victim=victim: workers(victim)[1] == 1)
+        outputs = [agent.communicate(timeout=300) for agent in agents]
+    finally:
+        for agent in agents:
+            agent.kill()
+    assert [agent.returncode for agent in agents] == [0, 0], outputs
+    (model,) = tmp_path.glob("*/*.pth")
+    stdout = outputs[int(model.parent.name[-1])][0]
+    assert result(model.parent, stdout) == result(*uninterrupted)
+
+
+# -------------------------------------------------------------------- one line when not
+
+
+def failure(*argv, script=SCRIPT):
+    """The one line of a run that must fail; what torchrun reports comes after it."""
+    done = subprocess.run(**torchrun(script, *argv, ranks=3), timeout=300)
+    assert done.returncode != 0
+    ours, _, report = done.stderr.partition("Traceback")
+    lines = [line for line in ours.splitlines() if not re.match(r"[IWE]\d{4} ", line)]
+    assert len(lines) == 1, done.stderr
+    assert "[rank" not in report  # how torch.distributed marks tracebacks
+    assert "Traceback" not in report
+    assert "epoch" not in done.stdout
+    return lines[0].partition(f"{NAME}.py: error: ")[2]
+
+
+def test_bad_option():
+    assert failure("--epochs", "0").startswith("argument --epochs: '0' is not")
+
+
+def test_bad_batch_size():
+    message = failure("--sample", "--batch-size", "4001")
+    assert message == "argument --batch-size: there are 4000 training pictures"
+
+
+def test_no_data(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    message = failure("--sample", script=tmp_path / "examples" / SCRIPT.name)
+    assert message.endswith("fashion_mnist_sample is empty")
+
+
+def test_learning_rate_that_blows_up(output):
+    message = failure("--sample", "--lr", "3e38", "--output", output)
+    assert message.startswith("the loss is nan in epoch 1: the learning rate 3e+38")
+
+
+def test_what_rank_0_cannot_write(output):
+    (output / f"{NAME}.snapshot").mkdir(parents=True)
+    message = failure("--sample", "--output", output)
+    assert f"cannot write {output / NAME}.snapshot (" in message
+
+
+def test_nothing_to_resume(output):
+    message = failure("--sample", "--output", output, "--resume")
+    assert message.startswith(f"there is no snapshot {output / NAME}.snapshot")
+
+
+def test_restarts_that_could_hang(output):
+    """The same without torchrun, which would start it again and say it once more."""
+    env = environment(
+        TORCHELASTIC_MAX_RESTARTS="1",
+        TORCHELASTIC_RUN_ID="none",
+        TORCHELASTIC_USE_AGENT_STORE="True",
+    )
+    argv = [sys.executable, SCRIPT, "--sample", "--output", output]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert ": error: --max-restarts can hang like this; set TORCH_DIS" in done.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA")
+def test_nccl(lesson, output):
+    _, history = lesson_in(1, output, "--sample", "--epochs", 5, "--device", "cuda")
+    expected = lesson(CASE3, "--sample", "--epochs", 5, "--device", "cuda")["history"]
+    for ours, theirs in zip(history, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
