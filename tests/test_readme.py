@@ -22,6 +22,7 @@ def mean(values):
     return sum(values) / len(values)
 
 
+FULL_DATA = "logistic_regression_case3"
 # The figures in the cells "ours" and "held against" of each row, from a run.
 RUNS = {
     "linear_regression_case1": (
@@ -47,7 +48,7 @@ RUNS = {
             for name in ("deep, tanh, Adam, decay", "scikit-learn")
         ],
     ),
-    "logistic_regression_case3": (  # the best takes minutes: see benchmarks/peers.py
+    FULL_DATA: (  # the best takes minutes: see benchmarks/peers.py
         [],
         lambda seen: ([seen["history"][i][3] for i in (0, 2, 99)], []),
     ),
@@ -128,6 +129,35 @@ def test_published_column(published, name, figures):
     for text, figure in zip(shown, figures(published[name]), strict=True):
         digits = len(text.partition(".")[2])
         assert float(text) == round(float(figure), digits)
+
+
+def test_speed():
+    """What it says of time, and the best accuracy, come from the benchmarks' tables."""
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.partition("## Beside its peers")[2].splitlines()
+        if line.startswith("| ")
+    ]
+    seconds = {
+        row[0]: float(row[1]) for row in rows if len(row) == 6 and row[5][:1] == "0"
+    }
+    published = seconds["published loop, one thread"]
+    lesson = seconds["our lesson, `logistic_regression_case3.py`"]
+    top = seconds.pop("our fastest rung, `pixels as bytes`")
+    shown = re.findall(r"(\S+) times(?: faster than|, ahead)", " ".join(README.split()))
+    assert shown == [f"{published / other:.1f}" for other in (lesson, top)]
+    assert top < min(seconds.values())
+    (best,) = [row[2] for row in rows if "tol=1e-6" in row[0]]
+    assert table()[FULL_DATA][-1].startswith(f"{float(best):.3f}, scikit-learn")
+    script = (ROOT / f"examples/{FULL_DATA}.py").read_text(encoding="utf-8")
+    (told,) = re.findall(r"(\S+)\)}  scikit-learn", script)
+    assert float(told) == pytest.approx(float(best), abs=5e-4)
+
+    startup = re.findall(r"^\| `\w+` \| \S+ \| \S+ \| (\S+) \|$", text, re.MULTILINE)
+    (limit,) = re.findall(r"at most (\S+) times a process", " ".join(README.split()))
+    assert len(startup) == 3
+    assert max(map(float, startup)) <= float(limit)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
