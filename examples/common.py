@@ -11,6 +11,7 @@ import io
 import math
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -47,10 +48,20 @@ def _one_line(kind, error, trace, hint=""):
     sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = _one_line  # before the slow imports: they can be interrupted too
+sys.excepthook = _one_line
 
+# Interrupted while they load, these libraries can crash: the exception has to pass
+# through their C++. So here Ctrl-C ends the program without one.
+_raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _raises:
+    signal.signal(signal.SIGINT, lambda *_: _one_line(KeyboardInterrupt, None, None))
+
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+
+if _raises:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Outputs and data lie beside examples/; where this file lies beside a notebook, there.
 HERE = Path(__file__).resolve().parent
@@ -403,8 +414,6 @@ def show(fig, path):
     write_file(path, buffer.getvalue())
     print(f"saved {path}")
     if fig.canvas.required_interactive_framework:
-        import matplotlib.pyplot as plt
-
         plt.show(block=False)
         plt.pause(0.1)  # lets the window draw itself
         atexit.register(plt.show)

@@ -225,8 +225,14 @@ def test_two_machines(tmp_path, uninterrupted):
                 return False
 
             watchdog.until(progress)
-            os.kill(*workers(victim)[0].values(), signal.SIGKILL)
-            watchdog.until(lambda victim=victim: workers(victim)[1] == 1)
+            (killed,) = workers(victim)[0].values()
+            os.kill(killed, signal.SIGKILL)
+
+            def restarted(victim=victim, killed=killed):
+                now = workers(victim)[0].values()
+                return now and killed not in now
+
+            watchdog.until(restarted)
         outputs = [agent.communicate(timeout=300) for agent in agents]
     finally:
         for agent in agents:
