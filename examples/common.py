@@ -38,8 +38,9 @@ def _end(line, code):
 
 def _one_line(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    if issubclass(kind, KeyboardInterrupt):
-        # By the custom of shells 128 + SIGINT.
+    if issubclass(kind, KeyboardInterrupt):  # 130: by the custom of shells 128 + SIGINT
+        if _LOCAL_RANK not in (None, "0"):
+            os._exit(130)
         _end(f"interrupted: what was saved before is whole{hint}", 130)
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE

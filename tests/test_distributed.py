@@ -243,6 +243,19 @@ def test_two_machines(tmp_path, uninterrupted):
     assert result(model.parent, stdout) == result(*uninterrupted)
 
 
+def test_control_c(output):
+    """As a terminal sends it: to torchrun and to the workers. One line, and at once."""
+    argv = [SCRIPT, "--sample", "--epochs", 100_000, "--output", output]
+    with subprocess.Popen(**torchrun(*argv), start_new_session=True) as agent:
+        while not agent.stdout.readline().startswith("epoch    3"):
+            assert agent.poll() is None
+        os.killpg(agent.pid, signal.SIGINT)
+        _, stderr = agent.communicate(timeout=60)
+    assert agent.returncode != 0
+    assert stderr.count("interrupted: what was saved before is whole; --resume") == 1
+    assert "[rank" not in stderr
+
+
 # -------------------------------------------------------------------- one line when not
 
 
