@@ -258,3 +258,6 @@ if seconds:
 #     torchrun --nnodes 2 --nproc-per-node 2 --rdzv-backend c10d \
 #         --rdzv-endpoint FIRST_MACHINE:29500 --rdzv-id NAME \
 #         examples/distributed_logistic_regression.py
+#
+# With ``--max-restarts``, add ``--output`` and a folder that all of them share: after a
+# restart rank 0, which reads and writes the snapshot, may be on another machine.
