@@ -68,7 +68,7 @@ plt.style.use(STYLE)
 
 env = os.environ
 launched = "RANK" in env
-rank, ranks = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
+rank, world_size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
 if rank > 0:
     sys.stdout = None  # now print does nothing
 
@@ -136,19 +136,19 @@ if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
 
 path = args.output / "distributed_logistic_regression.snapshot"
 snapshot = [read_snapshot(path, args, run) if rank == 0 else None]
-replica = model
+ddp_model = model
 if launched:
     dist.init_process_group("nccl" if args.device.type == "cuda" else "gloo")
     dist.broadcast_object_list(snapshot)
 history = restore(snapshot[0], model, optimizer)
 if launched:
-    replica = DistributedDataParallel(model)
+    ddp_model = DistributedDataParallel(model)
 
 # %%
 # Training
 # --------
 # `train_epoch` of case 3, with four changes: the share of the batch, the scaled sum,
-# the pass through ``replica``, whose backward pass ends with the mean over all
+# the pass through ``ddp_model``, whose backward pass ends with the mean over all
 # processes, and sums of loss and correct answers that are added up at the end.
 
 LINE = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
@@ -157,12 +157,12 @@ for epoch in range(len(history) + 1, args.epochs + 1):
     start = time.perf_counter()
     scored = []
     for batch in shuffled_batches(len(train_x), args.batch_size, args.device):
-        rows = batch[rank::ranks]  # perhaps none
+        rows = batch[rank::world_size]  # perhaps none
         labels = train_y.index_select(0, rows)
-        logits = replica(train_x.index_select(0, rows))
+        logits = ddp_model(train_x.index_select(0, rows))
         loss = loss_sum(logits, labels)
         optimizer.zero_grad()
-        (loss * ranks / len(batch)).backward()
+        (loss * world_size / len(batch)).backward()
         optimizer.step()
         scored.append(torch.stack([loss.detach(), (logits.argmax(1) == labels).sum()]))
     sums = torch.stack(scored).sum(0)
@@ -224,7 +224,7 @@ save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 if seconds:
     steps = -(-len(train_x) // args.batch_size)
-    print(f"{steps} steps, processes: {ranks}  {min(seconds):.2f} s")
+    print(f"{steps} steps, processes: {world_size}  {min(seconds):.2f} s")
     print(f"{steps} steps, case 3        {min(single_seconds):.2f} s")
 
 # %%
@@ -259,5 +259,7 @@ if seconds:
 #         --rdzv-endpoint FIRST_MACHINE:29500 --rdzv-id NAME \
 #         examples/distributed_logistic_regression.py
 #
-# With ``--max-restarts``, add ``--output`` and a folder that all of them share: after a
-# restart rank 0, which reads and writes the snapshot, may be on another machine.
+# With ``--resume`` or ``--max-restarts``, add ``--output`` and a folder that all of
+# them share: rank 0, which reads and writes the snapshot, may be on another machine
+# next time. For ``--max-restarts`` set the variable above on each machine; a NAME that
+# was used before would go on from that run's snapshot.

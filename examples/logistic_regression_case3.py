@@ -100,10 +100,10 @@ print(f"untrained: test loss {loss:.4f} acc {accuracy:.4f}; ln 10 = {math.log(10
 # the way, so its loss and accuracy are those of a model that is still changing;
 # `evaluate` then asks the model as it is, on pictures that it never learns from.
 #
-# After each epoch a *snapshot* is saved: the model, the optimizer, the state of the
-# random numbers, and the figures so far. Whatever ends the run, ``--resume`` goes on
-# from there, and ends with the very figures of a run that was never stopped. With more
-# ``--epochs`` it also trains a finished run further.
+# After each epoch a *snapshot*, or checkpoint, is saved: the model, the optimizer, the
+# state of the random numbers, and the figures so far. Whatever ends the run,
+# ``--resume`` goes on from there, and ends with the very figures of a run that was
+# never stopped. With more ``--epochs`` it also trains a finished run further.
 
 LINE = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
 path = args.output / "logistic_regression_case3.snapshot"
@@ -136,8 +136,8 @@ with tqdm(
 # ------
 # The published loop takes the same steps with a ``DataLoader`` and ``ToTensor``, and
 # with this seed in the same order. It prints the mean of the means of the batches, in
-# which the 16 pictures of the last test batch count as much as 64 do elsewhere; here
-# every picture counts the same. That is all the difference.
+# which the last batches, of 32 pictures in training and 16 in the test, count as much
+# as those of 64; here every picture counts the same. That is all the difference.
 
 published = {1: (1.7083, 0.5502, 1.3656, 0.6424), 3: (1.0299, 0.6895, 0.9887, 0.6829)}
 for epoch, figures in published.items():

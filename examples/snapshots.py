@@ -1,7 +1,7 @@
-"""Snapshots: what a training run needs to go on after it was stopped, in one file.
+"""Snapshots (checkpoints): all that a stopped run needs to go on, in one file.
 
 A run that goes on from its last snapshot ends with the very figures of one that was
-never stopped, to the last bit on a CPU.
+never stopped, to the last bit on a CPU, in as many processes and threads.
 """
 
 from common import fail, finite_state, load_checked, save_checked, set_parameters
@@ -37,8 +37,9 @@ def read_snapshot(path, args, run=""):
     """Return the snapshot at ``path`` if ``--resume`` asks for it, or else None.
 
     That it is one of this very ``run`` is as good as being asked for. Exits with code
-    1, and leaves the file as it is, if it is missing, damaged, no snapshot, made with
-    other options, or of more than ``--epochs`` epochs.
+    1, and leaves the file as it is, if what was asked for is missing, damaged, no
+    snapshot, made with other options, or of more than ``--epochs`` epochs; and if there
+    is a ``run`` and the file cannot be read: it may be the run's own.
     """
     parts = {"run", "options", "history", "model", "optimizer", "random state"}
     try:
@@ -46,6 +47,8 @@ def read_snapshot(path, args, run=""):
         if snapshot.keys() != parts:
             raise ValueError("another dictionary")
     except (FileNotFoundError, ValueError) as error:
+        if run and isinstance(error.__cause__, OSError):
+            fail(f"cannot read {path} ({error.__cause__.strerror}); mend that first")
         if not args.resume:
             return None
         if isinstance(error, FileNotFoundError):

@@ -163,7 +163,7 @@ def test_twelve_kills(output, uninterrupted):
     output.mkdir()
     old = torch.load(uninterrupted[0] / snapshot.name, weights_only=True)
     old["model"]["weight"].zero_()
-    torch.save(old | {"history": old["history"][:30]}, snapshot)
+    torch.save(old | {"run": "another", "history": old["history"][:30]}, snapshot)
 
     argv = [SCRIPT, "--sample", "--epochs", 60, "--output", output]
     rng = random.Random(12)
@@ -190,11 +190,11 @@ def test_twelve_kills(output, uninterrupted):
             agent.terminate()
     assert agent.returncode == 0, stderr
     assert result(output, stdout) == result(*uninterrupted)
-    # No epoch is lost that was ended: each is there once, or twice if the kill came
-    # between its snapshot and its line.
+    # No epoch that was saved is lost: each is there once, or not at all if the kill
+    # came between its snapshot and its line.
     epochs = [int(text) for text in re.findall(r"^epoch +(\d+) ", stdout, re.M)]
-    assert epochs == sorted(epochs)
-    assert epochs[0] == 1
+    assert epochs == sorted(set(epochs))
+    assert len(epochs) >= 60 - 12
     assert epochs[-1] == 60
 
 

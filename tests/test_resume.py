@@ -1,6 +1,7 @@
 """Does a run that was stopped go on as if nothing had happened?"""
 
 import argparse
+import errno
 import os
 import random
 import signal
@@ -176,6 +177,22 @@ def test_damaged_snapshots(path, state):
     for message in messages:
         assert str(path) in message
         assert message.count("\n") == 0
+
+
+def test_a_snapshot_that_cannot_be_read(path, state, monkeypatch):
+    """It may be that of this very run; to start anew would write over it."""
+    model, optimizer = state()
+    no = options(resume=False)
+    save_snapshot(path, no, [1.0], model, optimizer, run="a")
+    content = path.read_bytes()
+
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("zipfile.ZipFile", broken)
+    with pytest.raises(SystemExit, match=r"cannot read .* \(Input/output error\)"):
+        read_snapshot(path, no, run="a")
+    assert path.read_bytes() == content
 
 
 def test_numbers_that_are_not_finite_are_no_snapshot(path, state):
