@@ -370,6 +370,7 @@ def main():
             target=serve, args=(group, args.sample, theirs), daemon=True
         )
         process.start()
+        theirs.close()
         processes.append(process)
         names = ours.recv()
         if isinstance(names, str):

@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from functools import partial
@@ -53,7 +54,10 @@ sys.excepthook = _one_line
 
 # Interrupted while they load, these libraries can crash: the exception has to pass
 # through their C++. So here Ctrl-C ends the program without one.
-_raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+_raises = (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+)
 if _raises:
     signal.signal(signal.SIGINT, lambda *_: _one_line(KeyboardInterrupt, None, None))
 

@@ -62,7 +62,6 @@ args = options(
     batch_size=64,
     sample=False,
     resume=False,
-    device="auto",
 )
 plt.style.use(STYLE)
 
@@ -82,7 +81,7 @@ if launched and args.device.type not in ("cpu", "cuda"):
     fail(f"argument --device: cpu or cuda, not {args.device.type}, with torchrun", 2)
 if launched and args.device.type == "cuda":
     if int(env["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
-        fail(f"there are {torch.cuda.device_count()} GPUs; see --nproc-per-node", 2)
+        fail(f"--nproc-per-node is more than the {torch.cuda.device_count()} GPUs", 2)
     args.device = torch.device("cuda", int(env["LOCAL_RANK"]))
     torch.cuda.set_device(args.device)
 
@@ -143,6 +142,9 @@ if launched:
 history = restore(snapshot[0], model, optimizer)
 if launched:
     ddp_model = DistributedDataParallel(model)
+    # After its first backward pass it puts the gradients in another order. Let that be
+    # over, so that a run that goes on adds up in the same order as one never stopped.
+    ddp_model(train_x[:1]).sum().backward()
 
 # %%
 # Training
