@@ -120,6 +120,16 @@ def test_resume(output, uninterrupted):
     assert result(output, stdout) == result(*uninterrupted)
 
 
+def test_resume_adds_up_in_the_same_order(tmp_path):
+    """With four processes the order of a sum counts, and the large rate shows it."""
+    argv = ["--sample", "--lr", 1, "--epochs"]
+    lesson_in(4, tmp_path / "whole", *argv, 4)
+    lesson_in(4, tmp_path / "stopped", *argv, 2)
+    lesson_in(4, tmp_path / "stopped", *argv, 4, "--resume")
+    whole, stopped = (tmp_path / name / f"{NAME}.pth" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == stopped.read_bytes()
+
+
 def workers(agent):
     """The processes that torchrun runs now: ``{rank: process number}``, and attempt."""
     found, attempt = {}, None
