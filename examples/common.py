@@ -20,7 +20,8 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
-_LOCAL_RANK = os.environ.get("LOCAL_RANK")  # from torchrun; "0" for its first process
+_LOCAL_RANK = os.environ.get("LOCAL_RANK")  # from torchrun
+_FIRST = _LOCAL_RANK in (None, "0")  # of this machine's processes
 
 
 def _end(line, code):
@@ -29,7 +30,7 @@ def _end(line, code):
     What ends one mostly ends all, and the line of the first on a machine is enough. The
     others wait; torchrun ends them as soon as the first has ended.
     """
-    if _LOCAL_RANK not in (None, "0"):
+    if not _FIRST:
         time.sleep(10)
     print(line, file=sys.__stderr__)  # torch.distributed may have replaced sys.stderr
     if sys.stdout:
@@ -40,7 +41,7 @@ def _end(line, code):
 def _one_line(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
     if issubclass(kind, KeyboardInterrupt):  # 130: by the custom of shells 128 + SIGINT
-        if _LOCAL_RANK not in (None, "0"):
+        if not _FIRST:
             os._exit(130)
         _end(f"interrupted: what was saved before is whole{hint}", 130)
     if issubclass(kind, BrokenPipeError):

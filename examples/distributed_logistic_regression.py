@@ -55,14 +55,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fashion_mnist import load_fashion_mnist
 from snapshots import read_snapshot, restore, save_snapshot
 
-args = options(
-    __doc__,
-    epochs=10,
-    lr=1e-3,
-    batch_size=64,
-    sample=False,
-    resume=False,
-)
+args = options(__doc__, epochs=10, lr=1e-3, batch_size=64, sample=False, resume=False)
 plt.style.use(STYLE)
 
 env = os.environ
@@ -72,10 +65,10 @@ if rank > 0:
     sys.stdout = None  # now print does nothing
 
 # %%
-# Processes on CPUs talk through *Gloo*, those on GPUs of NVIDIA through *NCCL*, one on
-# each GPU. What can be wrong is looked for now, by all processes alike, and the first
-# one on a machine says it for all. (The report of ``torchrun`` itself, which then
-# follows, is not for a script to prevent.)
+# Processes on CPUs talk through *Gloo*; with ``--device cuda`` each has a GPU of NVIDIA,
+# and they talk through *NCCL*. What can be wrong is looked for now, by all processes
+# alike, and the first one on a machine says it for all. (The report of ``torchrun``
+# itself, which then follows, is not for a script to prevent.)
 
 if launched and args.device.type not in ("cpu", "cuda"):
     fail(f"argument --device: cpu or cuda, not {args.device.type}, with torchrun", 2)

@@ -41,6 +41,8 @@ def read_snapshot(path, args, run=""):
     snapshot, made with other options, or of more than ``--epochs`` epochs; and if there
     is a ``run`` and the file cannot be read: it may be the run's own.
     """
+    if not (args.resume or run):
+        return None
     parts = {"run", "options", "history", "model", "optimizer", "random state"}
     try:
         snapshot = load_checked(path)
@@ -54,7 +56,7 @@ def read_snapshot(path, args, run=""):
         if isinstance(error, FileNotFoundError):
             fail(f"there is no snapshot {path} to go on from; start without --resume")
         fail(f"{path} is damaged or no snapshot ({error}); start without --resume")
-    if not (args.resume or (run and run == snapshot["run"])):
+    if not args.resume and run != snapshot["run"]:
         return None
     for name, value in _lasting(args).items():
         before = snapshot["options"].get(name)

@@ -64,6 +64,17 @@ def environment(**variables):
     return kept | variables
 
 
+def start(name, output, *argv):
+    """Start a lesson, with pipes to its output, and return at once."""
+    return subprocess.Popen(
+        command(name, output, *argv),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.fixture
 def run(tmp_path, output):
     """Run a lesson as a reader does, from another folder, without a screen."""

@@ -69,7 +69,7 @@ def agree(history, expected):
         ["--epochs", 3, "--batch-size", 1333, "--lr", 0.01],  # the last batch has 1
     ],
 )
-def test_many_processes_are_one(lesson, output, tmp_path, ranks, argv):
+def test_many_processes_are_one(lesson, output, ranks, argv):
     stdout, history = lesson_in(ranks, output, "--sample", *argv)
     names = [path.name for path in output.iterdir()]
     assert sorted(names) == [f"{NAME}.{end}" for end in ("png", "pth", "snapshot")]
@@ -145,18 +145,13 @@ def workers(agent):
     return found, attempt
 
 
-class Watchdog:
-    """Waits, but not for ever."""
-
-    def __init__(self, agent, seconds=90):
-        self.agent, self.seconds = agent, seconds
-
-    def until(self, condition):
-        deadline = time.monotonic() + self.seconds
-        while not condition():
-            assert self.agent.poll() is None, self.agent.communicate()
-            assert time.monotonic() < deadline, "it hangs"
-            time.sleep(0.01)
+def wait(agent, condition, seconds=90):
+    """Wait until the condition is true, but not for ever, nor for a dead ``agent``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert agent.poll() is None, agent.communicate()
+        assert time.monotonic() < deadline, "it hangs"
+        time.sleep(0.01)
 
 
 SEPARATE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as the lesson says
@@ -178,18 +173,19 @@ def test_twelve_kills(output, uninterrupted):
     argv = [SCRIPT, "--sample", "--epochs", 60, "--output", output]
     rng = random.Random(12)
     with subprocess.Popen(**torchrun("--max-restarts=12", *argv, **SEPARATE)) as agent:
-        watchdog = Watchdog(agent)
         try:
             for kill in range(12):
-                watchdog.until(
+                wait(
+                    agent,
                     lambda kill=kill: (
                         workers(agent)[1] == kill and len(workers(agent)[0]) == 2
-                    )
+                    ),
                 )
                 if kill % 2:
                     before = snapshot.stat().st_mtime_ns
-                    watchdog.until(
-                        lambda before=before: snapshot.stat().st_mtime_ns != before
+                    wait(
+                        agent,
+                        lambda before=before: snapshot.stat().st_mtime_ns != before,
                     )
                     time.sleep(rng.uniform(0, 0.5))
                 else:
@@ -222,7 +218,6 @@ def test_two_machines(tmp_path, uninterrupted):
             argv = [*nodes, "--output", tmp_path / f"machine{i}"]
             arguments = torchrun(*argv, ranks=1, one_machine=False, **SEPARATE)
             agents.append(subprocess.Popen(**arguments))
-        watchdog = Watchdog(agents[0])
         for victim in agents:
             seen = {}
 
@@ -234,7 +229,7 @@ def test_two_machines(tmp_path, uninterrupted):
                         return True
                 return False
 
-            watchdog.until(progress)
+            wait(agents[0], progress)
             (killed,) = workers(victim)[0].values()
             os.kill(killed, signal.SIGKILL)
 
@@ -242,7 +237,7 @@ def test_two_machines(tmp_path, uninterrupted):
                 now = workers(victim)[0].values()
                 return now and killed not in now
 
-            watchdog.until(restarted)
+            wait(agents[0], restarted)
         outputs = [agent.communicate(timeout=300) for agent in agents]
     finally:
         for agent in agents:

@@ -17,7 +17,7 @@ from common import load_state_dict
 import numpy as np
 import pytest
 import torch
-from conftest import NAMES, QUICK, ROOT, command, environment
+from conftest import NAMES, QUICK, ROOT, environment, start
 from torch import nn
 
 from fashion_mnist import SAMPLE, SAMPLE_FOLDER, load_fashion_mnist
@@ -174,17 +174,6 @@ def test_a_folder_where_the_file_should_be(run, output, name):
 
 
 # -------------------------------------------------------------------------- interrupted
-
-
-def start(name, output, *argv):
-    """Start a lesson, with pipes to its output, and return at once."""
-    return subprocess.Popen(
-        command(name, output, *argv),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)

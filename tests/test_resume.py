@@ -5,12 +5,11 @@ import errno
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 import torch
-from conftest import command, environment
+from conftest import start
 from torch import nn
 
 from snapshots import read_snapshot, restore, save_snapshot
@@ -169,10 +168,8 @@ def test_damaged_snapshots(path, state):
             messages.append(error.code)
             continue
         assert torch.equal(read["random state"], snapshot["random state"]), (trial, at)
-        assert str(read) == str(snapshot), (
-            trial,
-            at,
-        )  # the other tensors are short
+        # The other tensors are short enough to be told in full.
+        assert str(read) == str(snapshot), (trial, at)
     assert len(messages) > 150
     for message in messages:
         assert str(path) in message
@@ -212,7 +209,7 @@ def results(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".snapshot"}
 
 
-def test_killed_again_and_again(run, output, tmp_path):
+def test_killed_again_and_again(run, output):
     """Five times ``kill -9``; each time ``--resume`` takes what the last one left."""
     argv = ["--sample", "--epochs", 200]
     rng = random.Random(8)
@@ -222,12 +219,7 @@ def test_killed_again_and_again(run, output, tmp_path):
     for _ in range(5):
         resume = ["--resume"] if snapshot.exists() else []
         before = resume and snapshot.stat().st_ino  # each one is a new file
-        process = subprocess.Popen(
-            command(CASE3, output, *argv, *resume),
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        process = start(CASE3, output, *argv, *resume)
         deadline = time.monotonic() + 60
         while not snapshot.exists() or snapshot.stat().st_ino == before:
             assert process.poll() is None
@@ -291,13 +283,7 @@ def test_case3_with_other_options(lesson, output, argv, message):
 
 
 def test_control_c_says_how_to_go_on(output):
-    process = subprocess.Popen(
-        command(CASE3, output, "--sample", "--epochs", 1_000_000),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(CASE3, output, "--sample", "--epochs", 1_000_000)
     while not process.stdout.readline().startswith("epoch    3"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
