@@ -37,13 +37,13 @@ plt.style.use(STYLE)
 # Beside each function of PyTorch stands its formula, as a textbook writes it.
 
 functions = {
-    "relu": (torch.relu, lambda x: np.maximum(0, x)),
+    "ReLU": (torch.relu, lambda x: np.maximum(0, x)),
     "sigmoid": (torch.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
     "tanh": (torch.tanh, lambda x: (np.exp(2 * x) - 1) / (np.exp(2 * x) + 1)),
     "softplus": (F.softplus, lambda x: np.log(1 + np.exp(x))),
 }
 y_limits = {
-    "relu": (-1, 5),
+    "ReLU": (-1, 5),
     "sigmoid": (-0.2, 1.2),
     "tanh": (-1.2, 1.2),
     "softplus": (-0.2, 6),

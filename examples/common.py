@@ -46,8 +46,11 @@ def _one_line(kind, error, trace, hint=""):
         _end(f"interrupted: what was saved before is whole{hint}", 130)
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
-    if kind.__module__ == "torch.distributed" or "/gloo/" in str(error):
-        _end("lost the other processes: " + str(error).partition("\n")[0], 1)
+    text = str(error).partition("\n")[0]
+    if "closed by peer" in text or "reset by peer" in text:  # Gloo's words
+        _end(f"another process has ended, and with it this one{hint}", 1)
+    if kind.__module__ == "torch.distributed":
+        _end(f"cannot talk to the other processes: {text}", 1)
     sys.__excepthook__(kind, error, trace)
 
 
@@ -197,7 +200,7 @@ def options(doc, **defaults):
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     if "resume" in args:
-        hint = "; --resume goes on after the last epoch in the snapshot"
+        hint = "; the same command with --resume goes on after the last saved epoch"
         sys.excepthook = partial(_one_line, hint=hint)
     return args
 

@@ -59,16 +59,16 @@ args = options(__doc__, epochs=10, lr=1e-3, batch_size=64, sample=False, resume=
 plt.style.use(STYLE)
 
 env = os.environ
-launched = "RANK" in env
+launched = dist.is_torchelastic_launched()  # that is, by torchrun
 rank, world_size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
 if rank > 0:
     sys.stdout = None  # now print does nothing
 
 # %%
-# Processes on CPUs talk through *Gloo*; with ``--device cuda`` each has a GPU of NVIDIA,
-# and they talk through *NCCL*. What can be wrong is looked for now, by all processes
-# alike, and the first one on a machine says it for all. (The report of ``torchrun``
-# itself, which then follows, is not for a script to prevent.)
+# Processes on CPUs talk through *Gloo*. With ``--device cuda`` each has a GPU of its
+# own, of NVIDIA, and they talk through *NCCL*. What can be wrong is looked for now, by
+# all processes alike, and the first one on a machine says it for all. (The report of
+# ``torchrun`` itself, which then follows, is not for a script to prevent.)
 
 if launched and args.device.type not in ("cpu", "cuda"):
     fail(f"argument --device: cpu or cuda, not {args.device.type}, with torchrun", 2)
@@ -106,9 +106,10 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 #     torchrun --standalone --nproc-per-node 2 --max-restarts 3 \
 #         examples/distributed_logistic_regression.py
 #
-# The variable must be set. Without it, the processes find each other in a store that
-# ``torchrun`` keeps through all restarts, the addresses of dead processes included, and
-# sometimes wait for these for ever. With it, rank 0 opens a new store at each start.
+# The variable must be set. The processes find each other through a *store*, a small
+# server that holds the address of each. Without the variable ``torchrun`` keeps one
+# store through all restarts, the addresses of dead processes included, and sometimes
+# the new ones wait for these for ever. With it, rank 0 opens a new store at each start.
 # (The other cure, to count the restarts and prefix all keys with their number, works on
 # one machine only: on several, each ``torchrun`` counts for itself.)
 
@@ -123,14 +124,21 @@ if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
         )
 
 # %%
-# A run that was restarted knows its own snapshot, and takes no older one. Rank 0 alone
-# reads it, and sends it to the others; so only rank 0 needs the folder.
+# Connect the processes
+# ---------------------
+# ``init_process_group`` waits until all of them are there; from then on each function
+# of ``torch.distributed`` is called by all, and waits for all. Rank 0 reads the
+# snapshot and sends it to the others, so only rank 0 needs the folder. A run that was
+# restarted knows its own snapshot, and takes no older one.
 
 path = args.output / "distributed_logistic_regression.snapshot"
 snapshot = [read_snapshot(path, args, run) if rank == 0 else None]
 ddp_model = model
 if launched:
-    dist.init_process_group("nccl" if args.device.type == "cuda" else "gloo")
+    if args.device.type == "cuda":
+        dist.init_process_group("nccl", device_id=args.device)
+    else:
+        dist.init_process_group("gloo")
     dist.broadcast_object_list(snapshot)
 history = restore(snapshot[0], model, optimizer)
 if launched:
@@ -172,17 +180,21 @@ for epoch in range(len(history) + 1, args.epochs + 1):
         save_snapshot(path, args, history, model, optimizer, run)
         print(f"epoch {epoch:4d}  {LINE.format(*history[-1])}  {seconds[-1]:.2f} s")
 
-if launched:
-    dist.destroy_process_group()
-if rank > 0:
-    os._exit(0)  # sys.exit() can crash, if a thread of Gloo is not done yet
-
 # %%
 # Result
 # ------
-# From here on there is rank 0 alone. For comparison it runs the loop of case 3, in one
-# process and from the same seed. The steps are the same; only the sums are taken in
-# another order, which a float32 shows in its seventh digit.
+# What is left is for rank 0 alone. The others wait for it in a *barrier*, and end when
+# rank 0 has come to it too: if rank 0 dies before, ``torchrun`` must find all of them
+# to start anew.
+
+if rank > 0:
+    dist.barrier()
+    os._exit(0)  # sys.exit() can crash, if a thread of Gloo is not done yet
+
+# %%
+# For comparison rank 0 runs the loop of case 3, in one process and from the same seed.
+# The steps are the same; only the sums are taken in another order, which a float32
+# shows in its seventh digit.
 
 torch.manual_seed(args.seed)
 single = nn.Linear(784, 10).to(args.device)
@@ -211,6 +223,10 @@ ax.set(xlabel="epoch", ylabel="loss (cross-entropy)")
 ax.legend()
 show(fig, args.output / "distributed_logistic_regression.png")
 save_state_dict(model, args.output / "distributed_logistic_regression.pth")
+
+if launched:
+    dist.barrier()  # now the others may go
+    dist.destroy_process_group()
 
 # %%
 # Does it pay?

@@ -565,6 +565,7 @@ for name, style in zip(trainers, ("C0o", "C1s"), strict=True):
 left.set(xlabel="pictures", ylabel="time of an epoch (s)", xlim=0, ylim=0)
 left.set_xticks(counts, ["1/8", "1/4", "1/2", "all"])
 left.legend()
+right.plot([], [], "k--", label="fitted")
 right.set(xlabel="batch size", ylim=0)
 right.set_xticks(sizes[::2], sizes[::2])
 right.minorticks_off()

@@ -103,7 +103,8 @@ print(f"untrained: test loss {loss:.4f} acc {accuracy:.4f}; ln 10 = {math.log(10
 # After each epoch a *snapshot*, or checkpoint, is saved: the model, the optimizer, the
 # state of the random numbers, and the figures so far. Whatever ends the run,
 # ``--resume`` goes on from there, and ends with the very figures of a run that was
-# never stopped. With more ``--epochs`` it also trains a finished run further.
+# never stopped. With more ``--epochs`` it also trains a finished run further. Without
+# ``--resume`` all begins anew, and the first epoch replaces the old snapshot.
 
 LINE = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
 path = args.output / "logistic_regression_case3.snapshot"
@@ -198,7 +199,8 @@ show(fig, args.output / "logistic_regression_case3_weights.png")
 # What it mistakes for what
 # -------------------------
 # Row by row, what the pictures of a class were taken for. What is right lies on the
-# diagonal.
+# diagonal. Each pair of a true and a predicted class has a number of its own from 0 to
+# 99, as its two digits; ``bincount`` counts how often each number comes.
 
 with torch.inference_mode():
     predictions = model(test_x).argmax(1)
@@ -238,9 +240,10 @@ for ax, picture, label, guess in zip(
     ax.imshow(picture, cmap="gray_r")
     ax.axis("off")
     if guess == label:
-        ax.set_title(CLASSES[guess])
+        ax.set_title(CLASSES[guess], fontsize=10)
     else:
-        ax.set_title(f"{CLASSES[guess]}\n(is: {CLASSES[label]})", color="C1")
+        title = f"{CLASSES[guess]}\n(is: {CLASSES[label]})"
+        ax.set_title(title, fontsize=10, color="C1")
 show(fig, args.output / "logistic_regression_case3_pictures.png")
 
 # %%

@@ -59,11 +59,14 @@ def read_snapshot(path, args, run=""):
     if not args.resume and run != snapshot["run"]:
         return None
     for name, value in _lasting(args).items():
-        before = snapshot["options"].get(name)
+        before, flag = snapshot["options"].get(name), "--" + name.replace("_", "-")
         if before != value:
+            made = f"with {flag} {before}, not {value}"
+            if isinstance(value, bool):
+                made = f"{'with' if before else 'without'} {flag}"
             fail(
-                f"{path} was made with --{name.replace('_', '-')} {before}, not "
-                f"{value}; give the same options, or start without --resume"
+                f"{path} was made {made}; give the same options, or start without "
+                "--resume"
             )
     done = len(snapshot["history"])
     if done > args.epochs:

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ import matplotlib.pyplot as plt
 import pytest
 
 from lessons import LESSONS
+
+# Started in the background by a script, a process ignores Ctrl-C, and so does what it
+# starts; the lessons that the tests start should not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in LESSONS]

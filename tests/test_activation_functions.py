@@ -23,7 +23,7 @@ def density(x):
 
 # Value and derivative of each function, with Python's own mathematics.
 EXACT = {
-    "relu": (lambda x: max(x, 0), lambda x: float(x > 0)),
+    "ReLU": (lambda x: max(x, 0), lambda x: float(x > 0)),
     "sigmoid": (sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
     "tanh": (math.tanh, lambda x: math.cosh(x) ** -2),
     "softplus": (lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))), sigmoid),
@@ -89,7 +89,7 @@ def test_the_published_figure(seen):
 
 def test_right_where_the_formula_breaks_down(seen):
     far = torch.tensor([-1000.0, 1000.0])
-    limits = {"relu": [0, 1000], "sigmoid": [0, 1], "tanh": [-1, 1]}
+    limits = {"ReLU": [0, 1000], "sigmoid": [0, 1], "tanh": [-1, 1]}
     limits["softplus"] = limits["SiLU"] = limits["GELU"] = [0, 1000]
     for name, (function, _) in (seen["functions"] | seen["newer"]).items():
         assert function(far).tolist() == limits.get(name, [-10, 1000])

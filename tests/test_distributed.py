@@ -1,5 +1,6 @@
 """Is a run in several processes that of one, and does it survive the death of some?"""
 
+import contextlib
 import os
 import random
 import re
@@ -154,7 +155,31 @@ def wait(agent, condition, seconds=90):
         time.sleep(0.01)
 
 
+@contextlib.contextmanager
+def started(arguments, count=1):
+    """Start so many torchruns; in the end none of them is left, nor what they run."""
+    agents = [subprocess.Popen(**arguments) for _ in range(count)]
+    try:
+        yield agents
+    finally:
+        for agent in agents:
+            agent.terminate()  # it ends its workers, unless it hangs
+        for agent in agents:
+            with agent:
+                try:
+                    agent.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    agent.kill()
+
+
 SEPARATE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as the lesson says
+
+
+def epochs_in(snapshot):
+    """How many epochs the snapshot has behind it, 0 if there is none."""
+    if not snapshot.exists():
+        return 0
+    return len(torch.load(snapshot, weights_only=True)["history"])
 
 
 @needs_proc
@@ -172,28 +197,26 @@ def test_twelve_kills(output, uninterrupted):
 
     argv = [SCRIPT, "--sample", "--epochs", 60, "--output", output]
     rng = random.Random(12)
-    with subprocess.Popen(**torchrun("--max-restarts=12", *argv, **SEPARATE)) as agent:
-        try:
-            for kill in range(12):
-                wait(
-                    agent,
-                    lambda kill=kill: (
-                        workers(agent)[1] == kill and len(workers(agent)[0]) == 2
-                    ),
-                )
-                if kill % 2:
-                    before = snapshot.stat().st_mtime_ns
-                    wait(
-                        agent,
-                        lambda before=before: snapshot.stat().st_mtime_ns != before,
-                    )
-                    time.sleep(rng.uniform(0, 0.5))
-                else:
-                    time.sleep(rng.uniform(0, 4) if kill else 0)
-                os.kill(workers(agent)[0][kill // 2 % 2], signal.SIGKILL)
-            stdout, stderr = agent.communicate(timeout=300)
-        finally:
-            agent.terminate()
+    with started(torchrun("--max-restarts=12", *argv, **SEPARATE)) as (agent,):
+
+        def running(kill):
+            return lambda: workers(agent)[1] == kill and len(workers(agent)[0]) == 2
+
+        def changed(before):
+            return lambda: snapshot.stat().st_mtime_ns != before
+
+        seconds = 0  # from the start of the processes to their first snapshot
+        for kill in range(12):
+            wait(agent, running(kill))
+            start = time.monotonic()
+            if kill % 2:
+                wait(agent, changed(snapshot.stat().st_mtime_ns))
+                seconds = time.monotonic() - start
+                time.sleep(rng.uniform(0, 0.05))
+            else:
+                time.sleep(rng.uniform(0, seconds))
+            os.kill(workers(agent)[0][kill // 2 % 2], signal.SIGKILL)
+        stdout, stderr = agent.communicate(timeout=300)
     assert agent.returncode == 0, stderr
     assert result(output, stdout) == result(*uninterrupted)
     # No epoch that was saved is lost: each is there once, or not at all if the kill
@@ -205,47 +228,43 @@ def test_twelve_kills(output, uninterrupted):
 
 
 @needs_proc
-def test_two_machines(tmp_path, uninterrupted):
-    """Two torchruns that meet on a port, each with a folder of its own; two kills."""
+def test_two_machines(output, uninterrupted):
+    """Two torchruns that meet on a port, and share a folder.
+
+    Three kills: of each rank in training, and of rank 0 while the other waits for it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    nodes = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}"]
-    nodes += ["--rdzv-id=a-name", "--max-restarts=3", SCRIPT, "--sample", "--epochs=60"]
-    agents = []
-    try:
-        for i in range(2):
-            argv = [*nodes, "--output", tmp_path / f"machine{i}"]
-            arguments = torchrun(*argv, ranks=1, one_machine=False, **SEPARATE)
-            agents.append(subprocess.Popen(**arguments))
-        for victim in agents:
-            seen = {}
+    argv = ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}"]
+    argv += ["--rdzv-id=a-name", "--max-restarts=3", SCRIPT, "--sample", "--epochs=60"]
+    argv += ["--output", output]
+    arguments = torchrun(*argv, ranks=1, one_machine=False, **SEPARATE)
 
-            def progress(seen=seen):
-                """Some machine has rank 0, and saves snapshot after snapshot."""
-                for path in tmp_path.glob(f"*/{NAME}.snapshot"):
-                    now = path.stat().st_mtime_ns
-                    if seen.setdefault(path, now) != now:
-                        return True
-                return False
+    def trained(epochs):
+        return lambda: epochs_in(output / f"{NAME}.snapshot") >= epochs
 
-            wait(agents[0], progress)
-            (killed,) = workers(victim)[0].values()
+    with started(arguments, 2) as agents:
+
+        def all_workers():
+            return workers(agents[0])[0] | workers(agents[1])[0]
+
+        def restarted(killed):
+            def check():
+                now = all_workers().values()
+                return len(now) == 2 and killed not in now
+
+            return check
+
+        for rank, epochs in ((0, 5), (1, 20), (0, 60)):
+            wait(agents[0], trained(epochs))
+            killed = all_workers()[rank]
             os.kill(killed, signal.SIGKILL)
-
-            def restarted(victim=victim, killed=killed):
-                now = workers(victim)[0].values()
-                return now and killed not in now
-
-            wait(agents[0], restarted)
+            wait(agents[0], restarted(killed))
         outputs = [agent.communicate(timeout=300) for agent in agents]
-    finally:
-        for agent in agents:
-            agent.kill()
     assert [agent.returncode for agent in agents] == [0, 0], outputs
-    (model,) = tmp_path.glob("*/*.pth")
-    stdout = outputs[int(model.parent.name[-1])][0]
-    assert result(model.parent, stdout) == result(*uninterrupted)
+    (stdout,) = (stdout for stdout, _ in outputs if "largest difference" in stdout)
+    assert result(output, stdout) == result(*uninterrupted)
 
 
 def test_control_c(output):
@@ -257,7 +276,8 @@ def test_control_c(output):
         os.killpg(agent.pid, signal.SIGINT)
         _, stderr = agent.communicate(timeout=60)
     assert agent.returncode != 0
-    assert stderr.count("interrupted: what was saved before is whole; --resume") == 1
+    line = "interrupted: what was saved before is whole; the same command with --resume"
+    assert stderr.count(line) == 1
     assert "[rank" not in stderr
 
 
@@ -308,12 +328,50 @@ def test_nothing_to_resume(output):
     assert message.startswith(f"there is no snapshot {output / NAME}.snapshot")
 
 
-def test_restarts_that_could_hang(output):
+@needs_proc
+def test_a_process_that_dies(output):
+    """Without restarts: what is left of the run ends at once, and says how to go on."""
+    argv = [SCRIPT, "--sample", "--epochs", 100_000, "--output", output]
+    with started(torchrun(*argv)) as (agent,):
+        wait(agent, lambda: epochs_in(output / f"{NAME}.snapshot") > 3)
+        os.kill(workers(agent)[0][1], signal.SIGKILL)
+        _, stderr = agent.communicate(timeout=60)
+    assert agent.returncode == 1
+    assert stderr.startswith(
+        "another process has ended, and with it this one; the same command with "
+        "--resume goes on after the last saved epoch\n"
+    )
+    assert "[rank" not in stderr
+
+
+def test_a_port_in_use(output):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        env = environment(
+            TORCHELASTIC_RUN_ID="a",
+            RANK="0",
+            LOCAL_RANK="0",
+            WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(taken.getsockname()[1]),
+        )
+        argv = [sys.executable, SCRIPT, "--sample", "--output", output]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("cannot talk to the other processes: ")
+    assert "in use" in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("run_id", "shared"), [("none", "False"), ("a", "True")])
+def test_restarts_that_could_hang(output, run_id, shared):
     """The same without torchrun, which would start it again and say it once more."""
     env = environment(
         TORCHELASTIC_MAX_RESTARTS="1",
-        TORCHELASTIC_RUN_ID="none",
-        TORCHELASTIC_USE_AGENT_STORE="True",
+        TORCHELASTIC_RUN_ID=run_id,
+        TORCHELASTIC_USE_AGENT_STORE=shared,
     )
     argv = [sys.executable, SCRIPT, "--sample", "--output", output]
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
@@ -322,9 +380,11 @@ def test_restarts_that_could_hang(output):
     assert ": error: --max-restarts can hang like this; set TORCH_DIS" in done.stderr
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA")
-def test_nccl(lesson, output):
-    _, history = lesson_in(1, output, "--sample", "--epochs", 5, "--device", "cuda")
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_nccl(lesson, output, ranks):
+    if torch.cuda.device_count() < ranks:
+        pytest.skip("needs a GPU of NVIDIA for each process")
+    _, history = lesson_in(ranks, output, "--sample", "--epochs", 5, "--device", "cuda")
     expected = lesson(CASE3, "--sample", "--epochs", 5, "--device", "cuda")["history"]
     for ours, theirs in zip(history, expected, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

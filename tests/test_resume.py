@@ -100,13 +100,18 @@ def test_nothing_is_taken_unasked(path, state):
     [
         ({"lr": 0.2}, "was made with --lr 0.1, not 0.2; give the same"),
         ({"seed": 1}, "was made with --seed None, not 1; give the same"),
+        ({"batch_size": 1}, "was made with --batch-size None, not 1; give the same"),
+        ({"sample": True}, "was made without --sample; give the same"),
+        ({"published": False}, "was made with --published; give the same"),
         ({"epochs": 1}, "has 2 epochs behind it; --epochs 1 is too few"),
     ],
 )
 def test_other_options(path, state, changes, message):
     model, optimizer = state()
-    save_snapshot(path, options(), [1.0, 2.0], model, optimizer)
+    made = options(sample=False, published=True)
+    save_snapshot(path, made, [1.0, 2.0], model, optimizer)
     content = path.read_bytes()
+    changes = {"sample": False, "published": True} | changes
     assert message in refused(path, options(**changes), model, optimizer)
     assert path.read_bytes() == content
 
@@ -290,8 +295,8 @@ def test_control_c_says_how_to_go_on(output):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == (
-        "interrupted: what was saved before is whole; --resume goes on after the last "
-        "epoch in the snapshot\n"
+        "interrupted: what was saved before is whole; the same command with --resume "
+        "goes on after the last saved epoch\n"
     )
     history = torch.load(output / f"{CASE3}.snapshot", weights_only=True)["history"]
     assert len(history) >= 3
