@@ -97,8 +97,9 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # When a process dies
 # -------------------
 # After each epoch rank 0 saves a snapshot, as case 3 does, and ``--resume`` goes on
-# from it. ``torchrun`` can do that by itself: when a process dies, it ends the others
-# and starts all anew, up to ``--max-restarts`` times.
+# from it. (In another number of processes too; then the last digits differ.)
+# ``torchrun`` can do that by itself: when a process dies, it ends the others and starts
+# all anew, up to ``--max-restarts`` times.
 #
 # .. code-block:: bash
 #

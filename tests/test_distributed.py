@@ -121,6 +121,13 @@ def test_resume(output, uninterrupted):
     assert result(output, stdout) == result(*uninterrupted)
 
 
+def test_resume_in_more_processes(output, uninterrupted):
+    lesson_in(2, output, "--sample", "--epochs", 20)
+    _, history = lesson_in(3, output, "--sample", "--epochs", 60, "--resume")
+    path = uninterrupted[0] / f"{NAME}.snapshot"
+    agree(history, torch.load(path, weights_only=True)["history"])
+
+
 def test_resume_adds_up_in_the_same_order(tmp_path):
     """With four processes the order of a sum counts, and the large rate shows it."""
     argv = ["--sample", "--lr", 1, "--epochs"]
