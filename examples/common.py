@@ -49,7 +49,7 @@ def _one_line(kind, error, trace, hint=""):
     text = str(error).partition("\n")[0]
     if "closed by peer" in text or "reset by peer" in text:  # Gloo's words
         _end(f"another process has ended, and with it this one{hint}", 1)
-    if kind.__module__ == "torch.distributed":
+    if kind.__module__ == "torch.distributed" or "socket has failed" in text:
         _end(f"cannot talk to the other processes: {text}", 1)
     sys.__excepthook__(kind, error, trace)
 
