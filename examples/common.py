@@ -355,9 +355,11 @@ def load_checked(path):
     file is damaged or holds something else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
-            damaged = archive.testzip()
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        # torch.load checks no checksum, and unpacks a bomb; torch.save packs nothing.
+        with zipfile.ZipFile(path) as archive:
+            packed = any(entry.compress_type for entry in archive.infolist())
+            damaged = "packed" if packed else archive.testzip()
+        data = damaged or torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file can raise almost anything

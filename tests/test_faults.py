@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 from common import load_state_dict
@@ -219,12 +220,16 @@ def test_nobody_reads_the_output(name, output):
 SEED = 20261123
 
 
+class Hang(BaseException):
+    """No `Exception`, so the code under test does not catch it."""
+
+
 @contextlib.contextmanager
 def bounded(seconds=20, megabytes=1000):
     """End what hangs, and what takes a gigabyte more memory than there is now."""
 
     def too_slow(*_):
-        raise TimeoutError
+        raise Hang
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
@@ -267,6 +272,7 @@ def refused(function, *args):
     except SystemExit as error:
         message = error.code
     assert isinstance(message, str)
+    assert "MemoryError" not in message
     assert message.count("\n") == 0
     assert len(message) < 500
     return None
@@ -387,6 +393,23 @@ def test_fuzz_saved_models(tmp_path):
         else:
             assert torch.equal(model.weight, before), f"seed {SEED}, {trial}"
     assert loaded < 100
+
+
+def test_a_model_file_that_is_a_bomb(tmp_path):
+    plain, path = tmp_path / "plain.pth", tmp_path / "model.pth"
+    state = nn.Linear(784, 10).state_dict()
+    torch.save(state | {"more": torch.zeros(100_000_000)}, plain)
+    with (
+        zipfile.ZipFile(plain) as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with (
+        bounded(megabytes=200),
+        pytest.raises(SystemExit, match=r"damaged or holds no state_dict \(packed\)"),
+    ):
+        load_state_dict(nn.Linear(784, 10), path)
 
 
 class Trap:
