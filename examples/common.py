@@ -20,8 +20,9 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
-_LOCAL_RANK = os.environ.get("LOCAL_RANK")  # from torchrun
-_FIRST = _LOCAL_RANK in (None, "0")  # of this machine's processes
+_LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun
+_RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+_FIRST = not _LAUNCHED or os.environ.get("LOCAL_RANK") == "0"  # on this machine
 
 
 def _end(line, code):
@@ -32,7 +33,8 @@ def _end(line, code):
     """
     if not _FIRST:
         time.sleep(10)
-    print(line, file=sys.__stderr__)  # torch.distributed may have replaced sys.stderr
+    if not (_RESTARTED and code == 2):  # a bad option was bad before
+        print(line, file=sys.__stderr__)  # sys.stderr may be torch.distributed's
     if sys.stdout:
         sys.stdout.flush()
     os._exit(code)
@@ -96,7 +98,7 @@ STYLE = {
 def fail(message, code=1):
     """End the program with one line on stderr and the exit code 1, or ``code``."""
     line = f"{Path(sys.argv[0]).name}: error: {message}"
-    if _LOCAL_RANK:
+    if _LAUNCHED:
         _end(line, code)
     if code == 1:
         sys.exit(line)  # prints it, and exits with 1
@@ -247,9 +249,11 @@ def fit(model, x, y, loss_fn, optimizer, epochs, log_every=20, first=1):
     """Train on the whole of ``x`` and ``y`` at each step; return each epoch's loss.
 
     The loss of an epoch is the one *before* its update. ``first`` is the number that
-    the log gives to the first epoch; ``log_every=0`` logs nothing.
+    the log gives to the first epoch; ``log_every=0`` logs nothing. Ends the program if
+    a loss is not finite, the one after the last update included.
     """
     model.train()
+    lr = optimizer.param_groups[0]["lr"]
     losses = []
     for epoch in range(first, first + epochs):
         loss = loss_fn(model(x), y)
@@ -257,9 +261,11 @@ def fit(model, x, y, loss_fn, optimizer, epochs, log_every=20, first=1):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        require_finite(losses[-1], epoch, optimizer.param_groups[0]["lr"])
+        require_finite(losses[-1], epoch, lr)
         if log_every and epoch % log_every == 0:
             print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
+    with torch.no_grad():
+        require_finite(loss_fn(model(x), y).item(), first + epochs - 1, lr)
     return losses
 
 
@@ -330,15 +336,16 @@ def write_file(path, data):
     """Write the bytes ``data`` beside ``path``, then rename: all of it, or nothing."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with open(part, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         fail(f"cannot write {path} ({error.strerror}); see --output")
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_checked(data, path):
@@ -381,7 +388,7 @@ def finite_state(model, path):
 def set_parameters(model, state, path):
     """Load ``state``, read from ``path``; end the program if it is of another model."""
     here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    there = {key: tuple(getattr(x, "shape", ())) for key, x in state.items()}
     for key in here | there:
         if here.get(key) != there.get(key):
             fail(

@@ -34,6 +34,7 @@ process, however unequal the shares are.
 import os
 import sys
 import time
+from datetime import timedelta
 
 from common import (
     STYLE,
@@ -61,7 +62,9 @@ plt.style.use(STYLE)
 
 env = os.environ
 launched = dist.is_torchelastic_launched()  # that is, by torchrun
-rank, world_size = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
+rank, world_size = 0, 1
+if launched:
+    rank, world_size = int(env["RANK"]), int(env["WORLD_SIZE"])
 if rank > 0:
     sys.stdout = None  # now print does nothing
 
@@ -122,7 +125,8 @@ if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
         fail(
             "--max-restarts can hang like this; set TORCH_DISABLE_SHARE_RDZV_TCP_STORE "
             "to 1, and give --standalone or, on several machines, --rdzv-backend c10d "
-            "and a new --rdzv-id"
+            "and a new --rdzv-id",
+            code=2,
         )
 
 # %%
@@ -130,7 +134,7 @@ if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
 # ---------------------
 # ``init_process_group`` waits until all of them are there; from then on each function
 # of ``torch.distributed`` is called by all, and waits for all. Rank 0 reads the
-# snapshot and sends it to the others, so only rank 0 needs the folder. A run that was
+# snapshot and sends it to the others, so only rank 0 needs the file. A run that was
 # restarted knows its own snapshot, and takes no older one.
 
 path = args.output / "distributed_logistic_regression.snapshot"
@@ -179,6 +183,7 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 
     if rank == 0:
         history.append((*train, *evaluate(model, test_x, test_y, loss_fn)))
+        require_finite(history[-1][2], epoch, args.lr)
         save_snapshot(path, args, history, model, optimizer, run)
         print(f"epoch {epoch:4d}  {LINE.format(*history[-1])}  {seconds[-1]:.2f} s")
 
@@ -187,16 +192,20 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 # ------
 # What is left is for rank 0 alone. The others wait for it in a *barrier*, and end when
 # rank 0 has come to it too: if rank 0 dies before, ``torchrun`` must find all of them
-# to start anew.
+# to start anew. They may wait long, and a group has a time-out, by itself of half an
+# hour; so they get another group for it.
 
+if launched:
+    patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
 if rank > 0:
-    dist.barrier()
+    dist.barrier(patient)
     os._exit(0)  # sys.exit() can crash, if a thread of Gloo is not done yet
 
 # %%
 # For comparison rank 0 runs the loop of case 3, in one process and from the same seed.
 # The steps are the same; only the sums are taken in another order, which a float32
-# shows in its seventh digit.
+# shows in its seventh digit. (Such a difference grows if the rate is so large that the
+# loss jumps about.)
 
 torch.manual_seed(args.seed)
 single = nn.Linear(784, 10).to(args.device)
@@ -227,7 +236,7 @@ show(fig, args.output / "distributed_logistic_regression.png")
 save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 if launched:
-    dist.barrier()  # now the others may go
+    dist.barrier(patient)  # now the others may go
     dist.destroy_process_group()
 
 # %%
@@ -275,4 +284,5 @@ if seconds:
 # With ``--resume`` or ``--max-restarts``, add ``--output`` and a folder that all of
 # them share: rank 0, which reads and writes the snapshot, may be on another machine
 # next time. For ``--max-restarts`` set the variable above on each machine; a NAME that
-# was used before would go on from that run's snapshot.
+# was used before would go on from that run's snapshot. If one machine cannot start, say
+# for want of the data, the others wait for it until Ctrl-C.

@@ -387,7 +387,8 @@ for epoch in range(1, args.epochs + 1):
     for name, rung in rungs.items():
         torch.set_rng_state(state)
         figures, seconds = timed(rung, models[name])
-        require_finite(figures[0], epoch, args.lr)
+        for loss in figures[::2]:  # in training, and in the test
+            require_finite(loss, epoch, args.lr)
         history[name].append(figures)
         times[name].append(seconds)
     times["floor"].append(timed(floor)[1])

@@ -122,9 +122,10 @@ with tqdm(
         start = time.perf_counter()
         batches = shuffled_batches(len(train_x), args.batch_size, args.device)
         train = train_epoch(model, train_x, train_y, loss_fn, optimizer, batches)
-        require_finite(train[0], epoch, args.lr)
         test = evaluate(model, test_x, test_y, loss_fn)
         seconds = time.perf_counter() - start
+        for loss in (train[0], test[0]):
+            require_finite(loss, epoch, args.lr)
 
         history.append((*train, *test))
         save_snapshot(path, args, history, model, optimizer)

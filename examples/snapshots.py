@@ -39,17 +39,26 @@ def read_snapshot(path, args, run=""):
     That it is one of this very ``run`` is as good as being asked for. Exits with code
     1, and leaves the file as it is, if what was asked for is missing, damaged, no
     snapshot, made with other options, or of more than ``--epochs`` epochs; and if there
-    is a ``run`` and the file cannot be read: it may be the run's own.
+    is a file that cannot be read, which may be a good one.
     """
     if not (args.resume or run):
         return None
-    parts = {"run", "options", "history", "model", "optimizer", "random state"}
+    parts = {
+        "run": str,
+        "options": dict,
+        "history": list,
+        "model": dict,
+        "optimizer": dict,
+        "random state": torch.Tensor,
+    }
     try:
         snapshot = load_checked(path)
-        if snapshot.keys() != parts:
+        if snapshot.keys() != parts.keys() or not all(
+            isinstance(snapshot[name], kind) for name, kind in parts.items()
+        ):
             raise ValueError("another dictionary")
     except (FileNotFoundError, ValueError) as error:
-        if run and isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, OSError):
             fail(f"cannot read {path} ({error.__cause__.strerror}); mend that first")
         if not args.resume:
             return None
@@ -64,10 +73,8 @@ def read_snapshot(path, args, run=""):
             made = f"with {flag} {before}, not {value}"
             if isinstance(value, bool):
                 made = f"{'with' if before else 'without'} {flag}"
-            fail(
-                f"{path} was made {made}; give the same options, or start without "
-                "--resume"
-            )
+            anew = "start without --resume" if args.resume else "take another --rdzv-id"
+            fail(f"{path} was made {made}; give the same options, or {anew}")
     done = len(snapshot["history"])
     if done > args.epochs:
         fail(f"{path} has {done} epochs behind it; --epochs {args.epochs} is too few")

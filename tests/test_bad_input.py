@@ -1,5 +1,7 @@
 """What if the input is bad? One line that says what to do; nothing is lost."""
 
+from common import save_state_dict
+
 import pytest
 import torch
 from conftest import NAMES, QUICK
@@ -114,10 +116,35 @@ def test_loss_that_is_not_finite(lesson, output, name):
     assert not list(output.glob("*.pth"))
 
 
-def test_parameters_that_are_not_finite_are_not_saved(lesson, output):
-    """The loss before the last step was finite; what the step left is not."""
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("linear_regression_case2", None),
+        ("linear_regression_case3", "linear.pth"),
+        ("classification", None),
+        ("logistic_regression_case3", "logistic.pth"),
+        ("distributed_logistic_regression", "distributed_logistic_regression.pth"),
+        ("faster_training", None),
+    ],
+)
+def test_loss_that_is_not_finite_after_the_last_step(lesson, output, name, saved):
+    """Before the only step the loss was finite, and the parameters still are."""
     output.mkdir()
-    (output / "linear.pth").write_bytes(b"old")
-    with pytest.raises(SystemExit, match=r"is not finite, so .* is left alone"):
-        lesson(NAME, "--lr", "3e38", "--epochs", 1)
-    assert (output / "linear.pth").read_bytes() == b"old"
+    (output / str(saved)).write_bytes(b"old")
+    argv = [*QUICK[name], "--epochs", 1, "--lr", "1e38"]
+    if "--sample" in argv:
+        argv += ["--batch-size", 4000]
+    with pytest.raises(SystemExit, match=r"the loss is (nan|inf) in epoch 1: .* try"):
+        lesson(name, *argv)
+    assert (output / str(saved)).read_bytes() == b"old"
+    assert [path.suffix for path in output.iterdir()] in ([".pth"], [""])
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"old")
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(model.bias, torch.nan)
+    with pytest.raises(SystemExit, match=r"bias is not finite, so .* is left alone"):
+        save_state_dict(model, path)
+    assert path.read_bytes() == b"old"

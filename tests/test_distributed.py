@@ -119,7 +119,7 @@ def uninterrupted(tmp_path_factory):
 def test_resume(output, uninterrupted):
     lesson_in(2, output, "--sample", "--epochs", 20)
     stdout, _ = lesson_in(2, output, "--sample", "--epochs", 60, "--resume")
-    assert "going on after epoch 20\n" in stdout
+    assert stdout.count("going on after epoch 20\n") == 1  # by rank 0 alone
     assert result(output, stdout) == result(*uninterrupted)
 
 
@@ -214,16 +214,16 @@ def test_twelve_kills(output, uninterrupted):
         def changed(before):
             return lambda: snapshot.stat().st_mtime_ns != before
 
-        seconds = 0  # from the start of the processes to their first snapshot
+        starts = []  # seconds from the start of the processes to their first snapshot
         for kill in range(12):
             wait(agent, running(kill))
             start = time.monotonic()
             if kill % 2:
                 wait(agent, changed(snapshot.stat().st_mtime_ns))
-                seconds = time.monotonic() - start
+                starts.append(time.monotonic() - start)
                 time.sleep(rng.uniform(0, 0.05))
             else:
-                time.sleep(rng.uniform(0, seconds))
+                time.sleep(rng.uniform(0, min(starts, default=0)))
             os.kill(workers(agent)[0][kill // 2 % 2], signal.SIGKILL)
         stdout, stderr = agent.communicate(timeout=300)
     assert agent.returncode == 0, stderr
@@ -233,7 +233,6 @@ def test_twelve_kills(output, uninterrupted):
     epochs = [int(text) for text in re.findall(r"^epoch +(\d+) ", stdout, re.M)]
     assert epochs == sorted(set(epochs))
     assert len(epochs) >= 60 - 12
-    assert epochs[-1] == 60
 
 
 @needs_proc
@@ -293,9 +292,10 @@ def test_control_c(output):
 # -------------------------------------------------------------------- one line when not
 
 
-def failure(*argv, script=SCRIPT):
+def failure(*argv, script=SCRIPT, restarts=0, **kwargs):
     """The one line of a run that must fail; what torchrun reports comes after it."""
-    done = subprocess.run(**torchrun(script, *argv, ranks=3), timeout=300)
+    argv = [f"--max-restarts={restarts}", script, *argv]
+    done = subprocess.run(**torchrun(*argv, ranks=3, **kwargs), timeout=300)
     assert done.returncode != 0
     ours, _, report = done.stderr.partition("Traceback")
     lines = [line for line in ours.splitlines() if not re.match(r"[IWE]\d{4} ", line)]
@@ -306,8 +306,10 @@ def failure(*argv, script=SCRIPT):
     return lines[0].partition(f"{NAME}.py: error: ")[2]
 
 
-def test_bad_option():
-    assert failure("--epochs", "0").startswith("argument --epochs: '0' is not")
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_bad_option(restarts):
+    message = failure("--epochs", "0", restarts=restarts)
+    assert message.startswith("argument --epochs: '0' is not")
 
 
 def test_bad_batch_size():
@@ -330,6 +332,7 @@ def test_what_rank_0_cannot_write(output):
     (output / f"{NAME}.snapshot").mkdir(parents=True)
     message = failure("--sample", "--output", output)
     assert f"cannot write {output / NAME}.snapshot (" in message
+    assert not list(output.glob(".*"))
 
 
 def test_nothing_to_resume(output):
@@ -374,19 +377,40 @@ def test_a_port_in_use(output):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("run_id", "shared"), [("none", "False"), ("a", "True")])
-def test_restarts_that_could_hang(output, run_id, shared):
-    """The same without torchrun, which would start it again and say it once more."""
-    env = environment(
-        TORCHELASTIC_MAX_RESTARTS="1",
-        TORCHELASTIC_RUN_ID=run_id,
-        TORCHELASTIC_USE_AGENT_STORE=shared,
-    )
-    argv = [sys.executable, SCRIPT, "--sample", "--output", output]
+@pytest.mark.parametrize(
+    ("one_machine", "variables"),
+    [(True, {}), (False, SEPARATE)],
+    ids=["without the variable", "without a name for the run"],
+)
+def test_restarts_that_could_hang(output, one_machine, variables):
+    argv = ["--sample", "--output", output]
+    message = failure(*argv, restarts=1, one_machine=one_machine, **variables)
+    assert message.startswith("--max-restarts can hang like this; set TORCH_DIS")
+
+
+def test_other_launchers(output):
+    """Who sets such variables without torchrun gets one process, and all pictures."""
+    argv = [sys.executable, SCRIPT, "--sample", "--epochs", "1", "--output", output]
+    env = environment(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1")
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert ": error: --max-restarts can hang like this; set TORCH_DIS" in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "processes: 1" in done.stdout
+    assert float(re.search(r"largest difference .*: (\S+)", done.stdout)[1]) < 1e-6
+
+
+def test_a_result_that_takes_longer_than_the_time_out(tmp_path, output):
+    """Rank 1 waits for rank 0 to compare, though the group's own patience is short."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    script = tmp_path / "examples" / SCRIPT.name
+    text = SCRIPT.read_text(encoding="utf-8")
+    short = text.replace('("gloo")', '("gloo", timeout=timedelta(seconds=2))')
+    slow = short.replace("(args.epochs):\n", "(args.epochs):\n    time.sleep(1.5)\n")
+    assert text != short != slow
+    script.write_text(slow, encoding="utf-8")
+    argv = [script, "--sample", "--epochs", 3, "--output", output]
+    done = subprocess.run(**torchrun(*argv), timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

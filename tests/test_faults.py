@@ -186,7 +186,7 @@ def test_control_c(name, output):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    line = stderr.splitlines()[-1]
+    (line,) = stderr.splitlines()
     assert line.startswith("interrupted: what was saved before is whole")
     source = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     assert ("--resume" in line) == ("resume=False" in source)

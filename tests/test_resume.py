@@ -127,6 +127,22 @@ def test_another_model(path, state):
     assert path.read_bytes() == content
 
 
+def test_a_snapshot_of_no_tensors(path, state):
+    model, optimizer = state()
+    save_snapshot(path, options(), [1.0], model, optimizer)
+    torch.save(torch.load(path) | {"model": {"weight": 1.0, "bias": 2.0}}, path)
+    message = refused(path, options(), model, optimizer)
+    assert "'weight' has the shape () in the file, (2, 3) here" in message
+
+
+def test_another_run_with_the_same_name(path, state):
+    """What is told then is what was given: no --resume."""
+    model, optimizer = state()
+    save_snapshot(path, options(), [1.0], model, optimizer, run="a")
+    with pytest.raises(SystemExit, match="give the same options, or take another --rd"):
+        read_snapshot(path, options(resume=False, lr=0.2), run="a")
+
+
 class Trap:
     """Unpickled, it would make a folder."""
 
@@ -137,11 +153,14 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "text", "model", "code"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "model", "list", "code"])
 def test_no_snapshot(path, state, kind):
     model, optimizer = state()
     if kind == "model":
         torch.save(model.state_dict(), path)
+    elif kind == "list":
+        save_snapshot(path, options(), [1.0], model, optimizer)
+        torch.save(torch.load(path) | {"model": [1.0]}, path)
     elif kind == "code":
         torch.save({"run": Trap(path.with_name("trap"))}, path)
     elif kind != "missing":
@@ -181,11 +200,12 @@ def test_damaged_snapshots(path, state):
         assert message.count("\n") == 0
 
 
-def test_a_snapshot_that_cannot_be_read(path, state, monkeypatch):
-    """It may be that of this very run; to start anew would write over it."""
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_snapshot_that_cannot_be_read(path, state, monkeypatch, resume):
+    """It may be a good one; to start anew would write over it."""
     model, optimizer = state()
-    no = options(resume=False)
-    save_snapshot(path, no, [1.0], model, optimizer, run="a")
+    args = options(resume=resume)
+    save_snapshot(path, args, [1.0], model, optimizer, run="a")
     content = path.read_bytes()
 
     def broken(path):
@@ -193,7 +213,7 @@ def test_a_snapshot_that_cannot_be_read(path, state, monkeypatch):
 
     monkeypatch.setattr("zipfile.ZipFile", broken)
     with pytest.raises(SystemExit, match=r"cannot read .* \(Input/output error\)"):
-        read_snapshot(path, no, run="a")
+        read_snapshot(path, args, run="" if resume else "a")
     assert path.read_bytes() == content
 
 
