@@ -292,9 +292,9 @@ def test_control_c(output):
 # -------------------------------------------------------------------- one line when not
 
 
-def failure(*argv, script=SCRIPT, restarts=0, **kwargs):
+def failure(*argv, script=SCRIPT, options=(), **kwargs):
     """The one line of a run that must fail; what torchrun reports comes after it."""
-    argv = [f"--max-restarts={restarts}", script, *argv]
+    argv = [*options, script, *argv]
     done = subprocess.run(**torchrun(*argv, ranks=3, **kwargs), timeout=300)
     assert done.returncode != 0
     ours, _, report = done.stderr.partition("Traceback")
@@ -306,9 +306,9 @@ def failure(*argv, script=SCRIPT, restarts=0, **kwargs):
     return lines[0].partition(f"{NAME}.py: error: ")[2]
 
 
-@pytest.mark.parametrize("restarts", [0, 2])
-def test_bad_option(restarts):
-    message = failure("--epochs", "0", restarts=restarts)
+@pytest.mark.parametrize("options", [[], ["--max-restarts=2"]])
+def test_bad_option(options):
+    message = failure("--epochs", "0", options=options)
     assert message.startswith("argument --epochs: '0' is not")
 
 
@@ -377,14 +377,16 @@ def test_a_port_in_use(output):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("one_machine", "variables"),
-    [(True, {}), (False, SEPARATE)],
-    ids=["without the variable", "without a name for the run"],
-)
-def test_restarts_that_could_hang(output, one_machine, variables):
+def test_restarts_without_the_variable(output):
     argv = ["--sample", "--output", output]
-    message = failure(*argv, restarts=1, one_machine=one_machine, **variables)
+    message = failure(*argv, options=["--max-restarts=1"])
+    assert message.startswith("--max-restarts can hang like this; set TORCH_DIS")
+
+
+def test_restarts_without_a_name(output):
+    argv = ["--sample", "--output", output]
+    options = ["--max-restarts=1", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    message = failure(*argv, options=options, one_machine=False, **SEPARATE)
     assert message.startswith("--max-restarts can hang like this; set TORCH_DIS")
 
 
