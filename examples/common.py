@@ -40,12 +40,21 @@ def _end(line, code):
     os._exit(code)
 
 
+_interrupts = []
+
+
+def _interrupt(*_):
+    """Raise KeyboardInterrupt, and note that: imports may make another error of it."""
+    _interrupts.append(True)
+    raise KeyboardInterrupt
+
+
 def _one_line(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    if issubclass(kind, KeyboardInterrupt):  # 130: by the custom of shells 128 + SIGINT
+    if _interrupts or issubclass(kind, KeyboardInterrupt):
         if not _FIRST:
             os._exit(130)
-        _end(f"interrupted: what was saved before is whole{hint}", 130)
+        _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
     text = str(error).partition("\n")[0]
@@ -72,7 +81,7 @@ import numpy as np
 import torch
 
 if _raises:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
 
 # Outputs and data lie beside examples/; where this file lies beside a notebook, there.
 HERE = Path(__file__).resolve().parent

@@ -204,6 +204,22 @@ def test_control_c_while_the_libraries_load(seconds, output):
     assert stderr == "interrupted: what was saved before is whole\n"
 
 
+def test_control_c_that_becomes_another_error():
+    """As it does in the midst of an import of SciPy."""
+    code = """
+        import signal
+        import common
+
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+    """
+    done = run_code(code)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: what was saved before is whole\n"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_reads_the_output(name, output):
     """``python lesson.py | head -1``: no complaint about the closed pipe."""
