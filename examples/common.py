@@ -139,7 +139,7 @@ def _positive_number(text):
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
+    if not 0 < value <= torch.finfo(torch.float32).max:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, like 0.01")
     return value
 
@@ -203,7 +203,8 @@ def options(doc, **defaults):
         fail(f"cannot write to {args.output} ({error.strerror}); see --output")
 
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(line_buffering=True)  # into a pipe, too, line by line
+        # Into a pipe, too, line by line; a path that it cannot spell, as it can.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     random.seed(args.seed)
     np.random.seed(args.seed)  # noqa: NPY002 (scikit-learn draws from it)
     torch.manual_seed(args.seed)  # the CPU and every accelerator

@@ -28,8 +28,11 @@ process, however unequal the shares are.
 # -----
 # ``torchrun`` tells each process in the environment who it is: its *rank* among all of
 # them, and among those of its machine. Without ``torchrun`` there is one process, of
-# rank 0, and nothing to connect. (On Windows ``torchrun`` needs WSL: PyTorch's builds
-# for Windows lack libuv, which it asks for.)
+# rank 0, and nothing to connect.
+#
+# If ``torchrun`` says again and again that the addresses of your machine cannot be
+# retrieved, add ``--local-addr 127.0.0.1``. On Windows it needs WSL: PyTorch's builds
+# for Windows lack libuv, which it asks for.
 
 import os
 import sys

@@ -66,7 +66,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # Training
 # --------
 # This loop is the heart of every lesson. The published tutorial ran 10 epochs, then 50;
-# the first ten lines below are its first run.
+# with ``--published`` the first ten lines below are its first run.
 
 losses = []
 for epoch in range(args.epochs):

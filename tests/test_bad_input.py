@@ -26,6 +26,7 @@ COMMAND_LINES = [
     (["--lr", "-1"], "argument --lr: '-1' is not a number above 0, like 0.01"),
     (["--lr", "nan"], "argument --lr: 'nan' is not a number above 0, like 0.01"),
     (["--lr", "inf"], "argument --lr: 'inf' is not a number above 0, like 0.01"),
+    (["--lr", "1e300"], "argument --lr: '1e300' is not a number above 0, like 0.01"),
     (["--lr", "fast"], "argument --lr: 'fast' is not a number above 0, like 0.01"),
     (["--lr"], "argument --lr: expected one argument"),
     (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0 to"),
