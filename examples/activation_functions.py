@@ -115,9 +115,11 @@ for name, (function, formula) in functions.items():
 # %%
 # Newer ones
 # ----------
-# Leaky ReLU keeps a small slope on the left, so that no unit falls silent for good.
-# GELU, :math:`x \, \Phi(x)`, and SiLU, :math:`x \, \sigma(x)`, are smooth and dip below
-# zero before they rise.
+# Leaky ReLU keeps a small slope on the left, so that no *unit* (one of the numbers that
+# a layer puts out) falls silent for good. GELU, :math:`x \, \Phi(x)`, and SiLU,
+# :math:`x \, \sigma(x)`, are smooth and dip below zero before they rise. Here
+# :math:`\sigma` is the sigmoid, and :math:`\Phi(x)` the probability that a normally
+# distributed number is below :math:`x`.
 
 newer = {
     "leaky ReLU": (F.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x)),
@@ -169,8 +171,8 @@ def gradient_norms(model):
 
 
 # %%
-# How large is each layer's gradient before the first step? One random start may be
-# unlucky; take the median of 100.
+# How large is each layer's gradient before the first step? Its *norm* is the root of
+# the sum of its squares. One random start may be unlucky; take the median of 100.
 
 norms = {}
 for name, activation in activations.items():

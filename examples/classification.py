@@ -112,7 +112,8 @@ with torch.no_grad():
 #
 # An accuracy on :math:`n` points is an estimate, uncertain by
 # :math:`\sqrt{p (1 - p) / n}`. On the 200 training points that is more than all that
-# separates the best possible from perfection; a million fresh points tell more.
+# separates the best possible from perfection, and even the best classifier can have bad
+# luck there; a million fresh points tell more.
 
 best_accuracy = NormalDist().cdf((centres[0] - centres[1]).norm().item() / 2)
 print(f"best possible accuracy {best_accuracy:.4f}")
@@ -127,10 +128,10 @@ for points, data in (("training", (x, y)), ("fresh", draw_points(500_000))):
         print(f"  {who:7}  accuracy {accuracy:.4f}, loss {loss:.4f}")
 
 # %%
-# After 100 epochs the model makes about twice as many mistakes as the best one, on
-# points between the clouds, where it saw few; its loss is many times the best. The
-# boundary is about right; the probabilities are too cautious. Cross-entropy goes on to
-# train those, long after the accuracy has settled.
+# After 100 epochs the model makes more than twice as many mistakes as the best one on
+# fresh points, near the boundary, where it saw few; its loss is many times the best.
+# The boundary is about right; the probabilities are too cautious. Cross-entropy goes on
+# to train those, long after the accuracy has settled.
 
 best_loss, _ = scores["best", "fresh"]
 

@@ -7,6 +7,8 @@ program with one line on stderr: exit code 2 for the command line, 1 for the res
 
 import argparse
 import atexit
+import contextlib
+import errno
 import io
 import math
 import os
@@ -22,6 +24,7 @@ from pathlib import Path
 
 _LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun
 _RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+_RESTARTS = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 _FIRST = not _LAUNCHED or os.environ.get("LOCAL_RANK") == "0"  # on this machine
 
 
@@ -35,53 +38,58 @@ def _end(line, code):
         time.sleep(10)
     if not (_RESTARTED and code == 2):  # a bad option was bad before
         print(line, file=sys.__stderr__)  # sys.stderr may be torch.distributed's
-    if sys.stdout:
+    with contextlib.suppress(AttributeError, OSError):  # no stdout, or a full disk
         sys.stdout.flush()
     os._exit(code)
 
 
-_interrupts = []
-
-
-def _interrupt(*_):
-    """Raise KeyboardInterrupt, and note that: imports may make another error of it."""
-    _interrupts.append(True)
-    raise KeyboardInterrupt
-
-
 def _one_line(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    if _interrupts or issubclass(kind, KeyboardInterrupt):
-        if not _FIRST:
-            os._exit(130)
+    if issubclass(kind, KeyboardInterrupt):
         _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG):
+        _end(f"cannot write the output ({error.strerror})", 1)
     text = str(error).partition("\n")[0]
     if "closed by peer" in text or "reset by peer" in text:  # Gloo's words
+        hint = "" if _RESTARTS else hint
         _end(f"another process has ended, and with it this one{hint}", 1)
-    if kind.__module__ == "torch.distributed" or "socket has failed" in text:
+    about_sockets = ("socket has failed", "Unable to find address")
+    if kind.__module__ == "torch.distributed" or any(s in text for s in about_sockets):
         _end(f"cannot talk to the other processes: {text}", 1)
     sys.__excepthook__(kind, error, trace)
 
 
 sys.excepthook = _one_line
 
-# Interrupted while they load, these libraries can crash: the exception has to pass
-# through their C++. So here Ctrl-C ends the program without one.
-_raises = (
+
+def _interrupt(_, frame):
+    """End at Ctrl-C: at once while a library loads, else by KeyboardInterrupt.
+
+    An import can crash on the exception, which has to pass through C++, or swallow it.
+    """
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            _one_line(KeyboardInterrupt, None, None)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+if (
     threading.current_thread() is threading.main_thread()
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-)
-if _raises:
-    signal.signal(signal.SIGINT, lambda *_: _one_line(KeyboardInterrupt, None, None))
+):
+    # The first process says it for all; C++ may keep the others from Python's handlers.
+    signal.signal(signal.SIGINT, _interrupt if _FIRST else signal.SIG_DFL)
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-if _raises:
-    signal.signal(signal.SIGINT, _interrupt)
+if signal.getsignal(signal.SIGINT) is _interrupt:
+    # When the lesson is done, before the libraries clean up: quiet from then on.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
 
 # Outputs and data lie beside examples/; where this file lies beside a notebook, there.
 HERE = Path(__file__).resolve().parent
@@ -118,17 +126,16 @@ def fail(message, code=1):
 # ------------------------------------------------------------------ the command line
 
 
-def _whole_number(low, high=math.inf):
+def _whole_number(low, high=10**9):
     def parse(text):
         try:
             value = int(text)
         except ValueError:
             value = low - 1
         if not low <= value <= high:
-            bound = (
-                f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r:.40} is not a whole number from {low} to {high}"
             )
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bound}")
         return value
 
     return parse
@@ -140,7 +147,9 @@ def _positive_number(text):
     except ValueError:
         value = math.nan
     if not 0 < value <= torch.finfo(torch.float32).max:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, like 0.01")
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.40} is not a number above 0 that float32 holds, like 0.01"
+        )
     return value
 
 
@@ -153,7 +162,7 @@ _OPTIONS = {
     "sample": (None, None, "take the few pictures in data/, not the full data set"),
     "resume": (None, None, "go on from the snapshot that the last run left"),
     "data": (Path, "FILE", "a CSV file whose last column is the 0/1 label"),
-    "seed": (_whole_number(0, 2**32 - 1), "N", "seed of every random number"),
+    "seed": (_whole_number(0), "N", "seed of every random number"),
     "device": (str, "NAME", "cpu, cuda, mps, xpu, or auto: the fastest there is"),
     "output": (Path, "FOLDER", "where figures and models are saved"),
 }
@@ -436,15 +445,17 @@ def show(fig, path):
     """Save ``fig`` at ``path``, and open a window where there is a screen.
 
     The script goes on; its windows stay open, after its end too, until they are closed.
+    Under torchrun there are none: no process should wait for somebody to close one.
     """
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png")
     write_file(path, buffer.getvalue())
     print(f"saved {path}")
-    if fig.canvas.required_interactive_framework:
+    if fig.canvas.required_interactive_framework and not _LAUNCHED:
         plt.show(block=False)
         plt.pause(0.1)  # lets the window draw itself
         atexit.register(plt.show)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # before that
 
 
 def save_animation(animation, path):

@@ -118,8 +118,10 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # server that holds the address of each. Without the variable ``torchrun`` keeps one
 # store through all restarts, the addresses of dead processes included, and sometimes
 # the new ones wait for these for ever. With it, rank 0 opens a new store at each start.
-# (The other cure, to count the restarts and prefix all keys with their number, works on
-# one machine only: on several, each ``torchrun`` counts for itself.)
+#
+# Try it: while the epochs go by, ``pgrep -f distributed_logistic`` in another terminal
+# lists ``torchrun`` and then its processes, and ``kill -9`` takes the number of any of
+# these.
 
 run = ""
 if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
@@ -152,8 +154,9 @@ if launched:
 history = restore(snapshot[0], model, optimizer)
 if launched:
     ddp_model = DistributedDataParallel(model)
-    # After its first backward pass it puts the gradients in another order. Let that be
-    # over, so that a run that goes on adds up in the same order as one never stopped.
+    # It sends the gradients in groups, and groups them anew after its first backward
+    # pass. Sums in another order differ in the last digits, so a pass that counts for
+    # nothing comes first: a run that goes on then equals one that was never stopped.
     ddp_model(train_x[:1]).sum().backward()
 
 # %%
@@ -161,7 +164,8 @@ if launched:
 # --------
 # `train_epoch` of case 3, with four changes: the share of the batch, the scaled sum,
 # the pass through ``ddp_model``, whose backward pass ends with the mean over all
-# processes, and sums of loss and correct answers that are added up at the end.
+# processes, and sums of loss and correct answers, which ``all_reduce`` adds up over all
+# processes at the end.
 
 LINE = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
 seconds = []
@@ -200,9 +204,16 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 
 if launched:
     patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
-if rank > 0:
+
+
+def end_together():
+    """Wait for all the others, and end at once."""
     dist.barrier(patient)
     os._exit(0)  # sys.exit() can crash, if a thread of Gloo is not done yet
+
+
+if rank > 0:
+    end_together()
 
 # %%
 # For comparison rank 0 runs the loop of case 3, in one process and from the same seed.
@@ -238,10 +249,6 @@ ax.legend()
 show(fig, args.output / "distributed_logistic_regression.png")
 save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
-if launched:
-    dist.barrier(patient)  # now the others may go
-    dist.destroy_process_group()
-
 # %%
 # Does it pay?
 # ------------
@@ -273,6 +280,15 @@ if seconds:
 # models, large batches, and a GPU for each process. (But larger batches are fewer
 # steps, and so another recipe.)
 #
+# All is printed and saved; now the others may go. (What is left is a moment of some
+# milliseconds. If rank 0 is killed just then, on one machine all is well, and on
+# several its ``torchrun`` waits in vain for those that are done.)
+
+if launched:
+    sys.stdout.flush()
+    end_together()
+
+# %%
 # Several machines
 # ----------------
 # Each runs this, with the name and a free port of the first one, and a new NAME for

@@ -89,7 +89,8 @@ def read_files(sample=False):
     The headers need no check of their own: it is these very files, or an error.
     """
     if sample:
-        return _read_folder(SAMPLE_FOLDER, SAMPLE) or fail(f"{SAMPLE_FOLDER} is empty")
+        files = _read_folder(SAMPLE_FOLDER, SAMPLE)
+        return files or fail(f"{SAMPLE_FOLDER} is missing or empty")
     for folder in FOLDERS:
         if files := _read_folder(folder, FULL):
             return files

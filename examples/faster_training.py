@@ -6,9 +6,9 @@ Most of the time that the published Fashion-MNIST loop takes goes into other thi
 computing. This lesson takes its epoch, the same steps with the same result, and makes
 it faster, rung by rung. Each rung changes one thing; at the end all are timed together.
 
-How far can that go? For a batch :math:`X` of :math:`B` pictures, with one-hot labels
-:math:`Y`, a step needs at least two products, one for the logits and one for the
-gradient:
+How far can that go? For a batch :math:`X` of :math:`B` pictures, with *one-hot* labels
+:math:`Y` (a row for each picture, 1 at its class, 0 elsewhere), a step needs at least
+two products, one for the logits and one for the gradient:
 
 .. math:: O = X W^\top + b, \qquad P = \operatorname{softmax}(O), \qquad
           \frac{\partial L}{\partial W} = \frac{1}{B} (P - Y)^\top X.

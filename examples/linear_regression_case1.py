@@ -93,11 +93,13 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # %%
 # Why the loss falls fast and then crawls
 # ---------------------------------------
-# With a squared error and a linear model the loss is a bowl. Its two curvatures
-# :math:`\lambda` are the eigenvalues of its Hessian :math:`2 A^\top A`, where the rows
-# of :math:`A` are :math:`(x_i, 1)`. A step of gradient descent multiplies the error
-# along each eigenvector by :math:`1 - \text{lr} \cdot \lambda`: little is left of it
-# in the steep direction, nearly all of it in the flat one.
+# With a squared error and a linear model the loss, over weight and bias, is a bowl, and
+# has a steepest direction and, across it, a flattest one. Its second derivatives tell
+# which: they form a matrix, the *Hessian* :math:`2 A^\top A`, where the rows of
+# :math:`A` are :math:`(x_i, 1)`. Its eigenvectors are the two directions, and its
+# eigenvalues :math:`\lambda` the curvatures there. A step of gradient descent
+# multiplies the error along each by :math:`1 - \text{lr} \cdot \lambda`: little is
+# left of it in the steep direction, nearly all of it in the flat one.
 
 A = torch.cat([x, torch.ones_like(x)], dim=1).cpu()  # (3, 2)
 curvatures, directions = torch.linalg.eigh(2 * A.T @ A)  # ascending: flat, steep

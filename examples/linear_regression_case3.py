@@ -93,9 +93,8 @@ flat, steep = (1 - args.lr * curvatures) ** args.epochs
 print(f"error left after {args.epochs} epochs: steep {steep:.1%}, flat {flat:.1%}")
 
 # %%
-# So a loss that no longer falls does not prove that training is finished. What the
-# lines disagree on is far from the data: there the learned line has only its start to
-# go by.
+# So a loss that no longer falls does not prove that training is finished. The lines
+# differ most away from the points, where the learned one still shows its start.
 
 ends = torch.tensor([[0.0], [12.0]])
 with torch.inference_mode():

@@ -67,29 +67,35 @@ def read_snapshot(path, args, run=""):
         fail(f"{path} is damaged or no snapshot ({error}); start without --resume")
     if not args.resume and run != snapshot["run"]:
         return None
+    anew = "start without --resume" if args.resume else "take another --rdzv-id"
     for name, value in _lasting(args).items():
         before, flag = snapshot["options"].get(name), "--" + name.replace("_", "-")
         if before != value:
             made = f"with {flag} {before}, not {value}"
             if isinstance(value, bool):
                 made = f"{'with' if before else 'without'} {flag}"
-            anew = "start without --resume" if args.resume else "take another --rdzv-id"
             fail(f"{path} was made {made}; give the same options, or {anew}")
     done = len(snapshot["history"])
     if done > args.epochs:
-        fail(f"{path} has {done} epochs behind it; --epochs {args.epochs} is too few")
+        few = f"--epochs {args.epochs} is too few"
+        fail(f"{path} has {done} epochs behind it, and {few}; give more, or {anew}")
     return snapshot
 
 
 def restore(snapshot, model, optimizer):
     """Go back to ``snapshot``, and return its history; for None that is ``[]``.
 
-    Exits with code 1, and changes nothing, if it was made from another model.
+    Exits with code 1 if it was made from another model or optimizer.
     """
     if snapshot is None:
         return []
     set_parameters(model, snapshot["model"], "the snapshot")
-    optimizer.load_state_dict(snapshot["optimizer"])
-    torch.set_rng_state(snapshot["random state"])
+    try:
+        optimizer.load_state_dict(snapshot["optimizer"])
+        torch.set_rng_state(snapshot["random state"])
+        torch.tensor(snapshot["history"], dtype=torch.float64)  # are they numbers?
+    except Exception as error:  # there is no telling what foreign contents can raise
+        name = type(error).__name__
+        fail(f"the snapshot is none of this lesson ({name}); start without --resume")
     print(f"going on after epoch {len(snapshot['history'])}")
     return snapshot["history"]

@@ -69,12 +69,12 @@ def environment(**variables):
     return kept | variables
 
 
-def start(name, output, *argv):
+def start(name, output, *argv, stdout=subprocess.PIPE):
     """Start a lesson, with pipes to its output, and return at once."""
     return subprocess.Popen(
         command(name, output, *argv),
         env=environment(),
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )

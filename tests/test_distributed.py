@@ -34,7 +34,7 @@ def torchrun(*argv, ranks=2, one_machine=True, **variables):
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
     variables["PYTHONWARNINGS"] = "error,ignore::ResourceWarning"
-    variables |= {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"}
+    variables = {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"} | variables
     return {
         "args": list(map(str, command)),
         "env": environment(**variables),
@@ -303,7 +303,7 @@ def failure(*argv, script=SCRIPT, options=(), **kwargs):
     assert "[rank" not in report  # how torch.distributed marks tracebacks
     assert "Traceback" not in report
     assert "epoch" not in done.stdout
-    return lines[0].partition(f"{NAME}.py: error: ")[2]
+    return lines[0].removeprefix(f"{NAME}.py: error: ")
 
 
 @pytest.mark.parametrize("options", [[], ["--max-restarts=2"]])
@@ -320,7 +320,7 @@ def test_bad_batch_size():
 def test_no_data(tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     message = failure("--sample", script=tmp_path / "examples" / SCRIPT.name)
-    assert message.endswith("fashion_mnist_sample is empty")
+    assert message.endswith("fashion_mnist_sample is missing or empty")
 
 
 def test_learning_rate_that_blows_up(output):
@@ -375,6 +375,12 @@ def test_a_port_in_use(output):
     assert line.startswith("cannot talk to the other processes: ")
     assert "in use" in line
     assert "Traceback" not in done.stderr
+
+
+def test_a_network_that_is_not_there(output):
+    message = failure("--sample", "--output", output, GLOO_SOCKET_IFNAME="eth99")
+    assert message.startswith("cannot talk to the other processes: ")
+    assert message.endswith("Unable to find address for: eth99")
 
 
 def test_restarts_without_the_variable(output):

@@ -193,7 +193,7 @@ def test_a_bad_file_of_the_sample_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "SAMPLE_FOLDER", tmp_path / "sample")
     assert str(tmp_path / "sample" / f"{LABELS}.gz") in failure(sample=True)
     monkeypatch.setattr(fashion_mnist, "SAMPLE_FOLDER", tmp_path / "none")
-    assert failure(sample=True) == f"{tmp_path / 'none'} is empty"
+    assert failure(sample=True) == f"{tmp_path / 'none'} is missing or empty"
 
 
 def test_a_folder_instead_of_a_file(folders):
@@ -456,8 +456,8 @@ def test_same_seed_same_figures(lesson):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--batch-size", "0"], "'0' is not a whole number of at least 1"),
-        (["--batch-size", "6.5"], "'6.5' is not a whole number of at least 1"),
+        (["--batch-size", "0"], "'0' is not a whole number from 1 to 1"),
+        (["--batch-size", "6.5"], "'6.5' is not a whole number from 1 to 1"),
         (["--batch-size", "4001"], "4001 is more than the 4000 training pictures"),
     ],
 )

@@ -204,20 +204,31 @@ def test_control_c_while_the_libraries_load(seconds, output):
     assert stderr == "interrupted: what was saved before is whole\n"
 
 
-def test_control_c_that_becomes_another_error():
-    """As it does in the midst of an import of SciPy."""
-    code = """
-        import signal
-        import common
-
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            raise ImportError("initialization failed") from None
-    """
-    done = run_code(code)
+def test_control_c_that_an_import_swallows(tmp_path):
+    """As some do in the midst of SciPy, or make another error of it."""
+    (tmp_path / "swallows.py").write_text(
+        "import signal\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except BaseException:\n"
+        "    pass\n"
+    )
+    done = run_code(
+        "import common, sys; sys.path += sys.argv; import swallows", tmp_path
+    )
     assert done.returncode == 130
     assert done.stderr == "interrupted: what was saved before is whole\n"
+
+
+def test_control_c_when_all_is_done():
+    """While Python and the libraries clean up: no traceback from there either."""
+    code = """
+        import atexit, signal
+        atexit.register(signal.raise_signal, signal.SIGINT)  # the last one
+        import common
+    """
+    done = run_code(code)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,6 +240,15 @@ def test_nobody_reads_the_output(name, output):
     process.stdout = None
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (141, "")
+
+
+@pytest.mark.parametrize("name", [CASE3, "logistic_regression_case3"])
+def test_output_into_a_full_disk(name, output):
+    with open("/dev/full", "w") as full:
+        process = start(name, output, *QUICK[name], stdout=full)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr == "cannot write the output (No space left on device)\n"
 
 
 # ---------------------------------------------------------------------------- bad files

@@ -103,7 +103,7 @@ def test_nothing_is_taken_unasked(path, state):
         ({"batch_size": 1}, "was made with --batch-size None, not 1; give the same"),
         ({"sample": True}, "was made without --sample; give the same"),
         ({"published": False}, "was made with --published; give the same"),
-        ({"epochs": 1}, "has 2 epochs behind it; --epochs 1 is too few"),
+        ({"epochs": 1}, "has 2 epochs behind it, and --epochs 1 is too few; give more"),
     ],
 )
 def test_other_options(path, state, changes, message):
@@ -133,6 +133,25 @@ def test_a_snapshot_of_no_tensors(path, state):
     torch.save(torch.load(path) | {"model": {"weight": 1.0, "bias": 2.0}}, path)
     message = refused(path, options(), model, optimizer)
     assert "'weight' has the shape () in the file, (2, 3) here" in message
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"optimizer": {}},
+        {"optimizer": {"state": {}, "param_groups": 3}},
+        {"random state": torch.ones(3)},
+        {"random state": torch.ones(3, dtype=torch.uint8)},
+        {"history": ["good"]},
+        {"history": [[1.0], 2.0]},
+    ],
+)
+def test_a_snapshot_of_other_contents(path, state, part):
+    model, optimizer = state()
+    save_snapshot(path, options(), [1.0], model, optimizer)
+    torch.save(torch.load(path) | part, path)
+    message = refused(path, options(), model, optimizer)
+    assert message.startswith("the snapshot is none of this lesson (")
 
 
 def test_another_run_with_the_same_name(path, state):
@@ -295,7 +314,7 @@ def test_train_longer(lesson, output):
         (["--lr", "0.01"], "was made with --lr 0.001, not 0.01;"),
         (["--seed", "1"], "was made with --seed 0, not 1;"),
         (["--batch-size", "32"], "was made with --batch-size 64, not 32;"),
-        (["--epochs", "1"], "has 2 epochs behind it; --epochs 1 is too few"),
+        (["--epochs", "1"], "has 2 epochs behind it, and --epochs 1 is too few"),
     ],
 )
 def test_case3_with_other_options(lesson, output, argv, message):
