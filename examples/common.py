@@ -43,8 +43,10 @@ def _end(line, code):
     os._exit(code)
 
 
-def _one_line(kind, error, trace, hint=""):
+def _excepthook(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # to end once is enough
     if issubclass(kind, KeyboardInterrupt):
         _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
     if issubclass(kind, BrokenPipeError):
@@ -61,17 +63,19 @@ def _one_line(kind, error, trace, hint=""):
     sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = _one_line
+sys.excepthook = _excepthook
 
 
 def _interrupt(_, frame):
-    """End at Ctrl-C: at once while a library loads, else by KeyboardInterrupt.
+    """End at Ctrl-C: by KeyboardInterrupt, but at once where that can do harm.
 
-    An import can crash on the exception, which has to pass through C++, or swallow it.
+    An import can crash on it, since it has to pass through C++, or swallow it; and a
+    hook that is just telling of another error would print a traceback of both.
     """
     while frame:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            _one_line(KeyboardInterrupt, None, None)
+        in_import = frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+        if in_import or frame.f_code.co_name.endswith("excepthook"):
+            sys.excepthook(KeyboardInterrupt, None, None)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -222,7 +226,7 @@ def options(doc, **defaults):
         torch.set_num_threads(1)
     if "resume" in args:
         hint = "; the same command with --resume goes on after the last saved epoch"
-        sys.excepthook = partial(_one_line, hint=hint)
+        sys.excepthook = partial(_excepthook, hint=hint)
     return args
 
 
