@@ -26,14 +26,17 @@ _LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun
 _RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 _RESTARTS = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 _FIRST = not _LAUNCHED or os.environ.get("LOCAL_RANK") == "0"  # on this machine
+_NOTEBOOK = sys.argv[0].endswith("kernel_launcher.py")
 
 
 def _end(line, code):
     """End this process, one of several that torchrun started, with one line.
 
     What ends one mostly ends all, and the line of the first on a machine is enough. The
-    others wait; torchrun ends them as soon as the first has ended.
+    others wait; torchrun ends them as soon as the first has ended. (If that one was
+    killed, there is only torchrun's report, which says so.)
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # to end once is enough
     if not _FIRST:
         time.sleep(10)
     if not (_RESTARTED and code == 2):  # a bad option was bad before
@@ -45,20 +48,18 @@ def _end(line, code):
 
 def _excepthook(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # to end once is enough
     if issubclass(kind, KeyboardInterrupt):
         _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         _end(f"cannot write the output ({error.strerror})", 1)
     text = str(error).partition("\n")[0]
     if "closed by peer" in text or "reset by peer" in text:  # Gloo's words
         hint = "" if _RESTARTS else hint
         _end(f"another process has ended, and with it this one{hint}", 1)
-    about_sockets = ("socket has failed", "Unable to find address")
-    if kind.__module__ == "torch.distributed" or any(s in text for s in about_sockets):
+    words = ("socket has failed", "Unable to find address", "Timed out waiting")
+    if kind.__module__ == "torch.distributed" or any(word in text for word in words):
         _end(f"cannot talk to the other processes: {text}", 1)
     sys.__excepthook__(kind, error, trace)
 
@@ -80,9 +81,16 @@ def _interrupt(_, frame):
     raise KeyboardInterrupt
 
 
+def _let_interrupt_end():
+    """Let Ctrl-C end the program without a word, if it is for us to say."""
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 if (
     threading.current_thread() is threading.main_thread()
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    and not _NOTEBOOK  # where it should end a cell, not Python
 ):
     # The first process says it for all; C++ may keep the others from Python's handlers.
     signal.signal(signal.SIGINT, _interrupt if _FIRST else signal.SIG_DFL)
@@ -91,9 +99,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-if signal.getsignal(signal.SIGINT) is _interrupt:
-    # When the lesson is done, before the libraries clean up: quiet from then on.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+atexit.register(_let_interrupt_end)  # the lesson is done, the libraries clean up
 
 # Outputs and data lie beside examples/; where this file lies beside a notebook, there.
 HERE = Path(__file__).resolve().parent
@@ -150,9 +156,10 @@ def _positive_number(text):
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= torch.finfo(torch.float32).max:
+    largest = torch.finfo(torch.float32).max
+    if not 0 < value <= largest:
         raise argparse.ArgumentTypeError(
-            f"{text!r:.40} is not a number above 0 that float32 holds, like 0.01"
+            f"{text!r:.40} is not a number between 0 and {largest:.2g}, like 0.01"
         )
     return value
 
@@ -201,8 +208,8 @@ def options(doc, **defaults):
             parser.add_argument(
                 flag, type=parse, default=default, metavar=metavar, help=text
             )
-    in_notebook = sys.argv[0].endswith("kernel_launcher.py")  # argv belongs to Jupyter
-    args, unknown = parser.parse_known_args([] if in_notebook else None)
+    argv = [] if _NOTEBOOK else None  # in a notebook sys.argv belongs to Jupyter
+    args, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.error(f"unknown option {unknown[0]!r}; --help lists the options")
     try:
@@ -225,7 +232,10 @@ def options(doc, **defaults):
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     if "resume" in args:
-        hint = "; the same command with --resume goes on after the last saved epoch"
+        hint = (
+            "; the same command with --resume goes on after the last saved epoch, "
+            "if there is one"
+        )
         sys.excepthook = partial(_excepthook, hint=hint)
     return args
 
@@ -459,7 +469,7 @@ def show(fig, path):
         plt.show(block=False)
         plt.pause(0.1)  # lets the window draw itself
         atexit.register(plt.show)
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # before that
+        atexit.register(_let_interrupt_end)  # before that
 
 
 def save_animation(animation, path):

@@ -155,7 +155,7 @@ def _download():
             try:
                 raw.rename(folder)
             except OSError:
-                if not folder.is_dir():  # another process was faster
+                if not _read_folder(folder, FULL):  # no other process was faster
                     raise
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         fail(

@@ -93,9 +93,7 @@ def restore(snapshot, model, optimizer):
     try:
         optimizer.load_state_dict(snapshot["optimizer"])
         torch.set_rng_state(snapshot["random state"])
-        torch.tensor(snapshot["history"], dtype=torch.float64)  # are they numbers?
     except Exception as error:  # there is no telling what foreign contents can raise
-        name = type(error).__name__
-        fail(f"the snapshot is none of this lesson ({name}); start without --resume")
+        fail(f"the snapshot holds another state ({type(error).__name__}); remove it")
     print(f"going on after epoch {len(snapshot['history'])}")
     return snapshot["history"]

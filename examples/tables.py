@@ -11,7 +11,7 @@ from common import ROOT, fail
 
 import numpy as np
 
-DIABETES = ROOT / "data" / "diabetes.csv"
+DIABETES = (ROOT / "data" / "diabetes.csv").resolve()  # it may be a link
 _DIABETES_MD5 = "6ed7ed8295d837eceacc5b3d78d176f2"  # of its numbers, in float64
 _LARGEST = 32_000_000  # bytes, unpacked: a bound on what a damaged .gz can unpack to
 _HUGE = 1e30  # float32, which the lessons compute in, ends at 3.4e38
@@ -36,7 +36,7 @@ def read_table(path):
             if header is None:
                 header = [""] * len(row)
                 if not any(_is_number(cell) for cell in row):
-                    header = [f" ({name})" for name in row]
+                    header = [f" ({' '.join(name.split()):.40})" for name in row]
                     continue
             cells.extend(_numbers(row, header, f"{path}, line {reader.line_num}"))
     except csv.Error as error:
@@ -70,7 +70,7 @@ def _open_text(path):
 
 def _is_number(cell):
     try:
-        return abs(float(cell)) < _HUGE
+        return "_" not in cell and abs(float(cell)) < _HUGE  # 1_0 is Python's, no CSV's
     except ValueError:
         return False
 

@@ -1,5 +1,6 @@
 """Two ways to run a lesson: in this process, and as a reader does."""
 
+import contextlib
 import json
 import os
 import runpy
@@ -69,15 +70,24 @@ def environment(**variables):
     return kept | variables
 
 
-def start(name, output, *argv, stdout=subprocess.PIPE):
-    """Start a lesson, with pipes to its output, and return at once."""
-    return subprocess.Popen(
-        command(name, output, *argv),
-        env=environment(),
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(output):
+    """Start a lesson, with pipes to its output; it ends with the test at the latest."""
+    with contextlib.ExitStack() as stack:
+
+        def popen(name, *argv, stdout=subprocess.PIPE):
+            process = subprocess.Popen(
+                command(name, output, *argv),
+                env=environment(),
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield popen
 
 
 @pytest.fixture
@@ -95,6 +105,16 @@ def run(tmp_path, output):
         )
 
     return run
+
+
+class Trap:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import random
 import sys
 
+import common
 from common import (
     ROOT,
     fit,
@@ -259,5 +260,6 @@ def test_show_opens_a_window_where_there_is_a_screen(tmp_path, monkeypatch):
     monkeypatch.setattr(fig.canvas, "required_interactive_framework", "qt")
     show(fig, tmp_path / "figure.png")
     plt.close(fig)
-    # At once and without blocking; at the end of the script until it is closed.
-    assert calls == [{"block": False}, "pause", plt.show]
+    # At once and without blocking; at the end of the script until it is closed. (What
+    # is registered last comes first: Ctrl-C then closes it.)
+    assert calls == [{"block": False}, "pause", plt.show, common._let_interrupt_end]

@@ -41,6 +41,7 @@ def torchrun(*argv, ranks=2, one_machine=True, **variables):
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         "text": True,
+        "start_new_session": True,  # so that a signal can go to torchrun and workers
     }
 
 
@@ -178,7 +179,7 @@ def started(arguments, count=1):
                 try:
                     agent.wait(timeout=60)
                 except subprocess.TimeoutExpired:
-                    agent.kill()
+                    os.killpg(agent.pid, signal.SIGKILL)
 
 
 SEPARATE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as the lesson says
@@ -278,9 +279,8 @@ def test_two_machines(output, uninterrupted):
 def test_control_c(output):
     """As a terminal sends it: to torchrun and to the workers. One line, and at once."""
     argv = [SCRIPT, "--sample", "--epochs", 100_000, "--output", output]
-    with subprocess.Popen(**torchrun(*argv), start_new_session=True) as agent:
-        while not agent.stdout.readline().startswith("epoch    3"):
-            assert agent.poll() is None
+    with started(torchrun(*argv)) as (agent,):
+        wait(agent, lambda: epochs_in(output / f"{NAME}.snapshot") > 3)
         os.killpg(agent.pid, signal.SIGINT)
         _, stderr = agent.communicate(timeout=60)
     assert agent.returncode != 0
@@ -351,7 +351,7 @@ def test_a_process_that_dies(output):
     assert agent.returncode == 1
     assert stderr.startswith(
         "another process has ended, and with it this one; the same command with "
-        "--resume goes on after the last saved epoch\n"
+        "--resume goes on after the last saved epoch, if there is one\n"
     )
     assert "[rank" not in stderr
 
@@ -406,19 +406,43 @@ def test_other_launchers(output):
     assert float(re.search(r"largest difference .*: (\S+)", done.stdout)[1]) < 1e-6
 
 
-def test_a_result_that_takes_longer_than_the_time_out(tmp_path, output):
-    """Rank 1 waits for rank 0 to compare, though the group's own patience is short."""
+@pytest.fixture
+def impatient(tmp_path):
+    """A copy of the lesson whose processes wait 5 seconds for each other, no longer."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "data").symlink_to(ROOT / "data")
     script = tmp_path / "examples" / SCRIPT.name
     text = SCRIPT.read_text(encoding="utf-8")
-    short = text.replace('("gloo")', '("gloo", timeout=timedelta(seconds=2))')
-    slow = short.replace("(args.epochs):\n", "(args.epochs):\n    time.sleep(1.5)\n")
-    assert text != short != slow
-    script.write_text(slow, encoding="utf-8")
-    argv = [script, "--sample", "--epochs", 3, "--output", output]
+    short = text.replace('("gloo")', '("gloo", timeout=timedelta(seconds=5))')
+    assert text != short
+    script.write_text(short, encoding="utf-8")
+    return script
+
+
+def test_a_result_that_takes_longer_than_the_time_out(impatient, output):
+    """Rank 1 waits for rank 0 to compare, though the group's own patience is short."""
+    short = impatient.read_text(encoding="utf-8")
+    slow = short.replace("(args.epochs):\n", "(args.epochs):\n    time.sleep(3)\n")
+    assert short != slow
+    impatient.write_text(slow, encoding="utf-8")
+    argv = [impatient, "--sample", "--epochs", 3, "--output", output]
     done = subprocess.run(**torchrun(*argv), timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_proc
+def test_a_process_that_hangs(impatient, output):
+    argv = [impatient, "--sample", "--epochs", 100_000, "--output", output]
+    with started(torchrun(*argv)) as (agent,):
+        wait(agent, lambda: epochs_in(output / f"{NAME}.snapshot") > 3)
+        ranks = workers(agent)[0]
+        os.kill(ranks[1], signal.SIGSTOP)
+        lines = iter(agent.stderr.readline, "")
+        line = next(line for line in lines if line.startswith("cannot"))
+        os.kill(ranks[1], signal.SIGCONT)
+        assert agent.wait(timeout=60) == 1
+    assert line.startswith("cannot talk to the other processes: ")
+    assert "Timed out" in line
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -299,6 +299,16 @@ def test_download(folders, serve, capsys):
     assert len(load_fashion_mnist()[0]) == 4000
 
 
+def test_a_download_that_finds_another_file_in_its_place(folders, serve):
+    start, right = serve
+    start(right)
+    folders[0].mkdir(parents=True)
+    (folders[0] / ".DS_Store").touch()
+    message = failure()
+    assert "Directory not empty" in message
+    assert os.listdir(folders[0]) == [".DS_Store"]
+
+
 THREE_WAYS = ("dataset-fashion-mnist", "put them into", "--sample")
 
 
@@ -456,8 +466,8 @@ def test_same_seed_same_figures(lesson):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--batch-size", "0"], "'0' is not a whole number from 1 to 1"),
-        (["--batch-size", "6.5"], "'6.5' is not a whole number from 1 to 1"),
+        (["--batch-size", "0"], "'0' is not a whole number from 1 to 1000000000"),
+        (["--batch-size", "6.5"], "'6.5' is not a whole number from 1 to 1000000000"),
         (["--batch-size", "4001"], "4001 is more than the 4000 training pictures"),
     ],
 )
