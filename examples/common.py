@@ -40,7 +40,7 @@ def _end(line, code):
     if not _FIRST:
         time.sleep(10)
     if not (_RESTARTED and code == 2):  # a bad option was bad before
-        print(line, file=sys.__stderr__)  # sys.stderr may be torch.distributed's
+        sys.__stderr__.write(f"{line}\n")  # sys.stderr may be torch.distributed's
     with contextlib.suppress(AttributeError, OSError):  # no stdout, or a full disk
         sys.stdout.flush()
     os._exit(code)
@@ -48,7 +48,10 @@ def _end(line, code):
 
 def _excepthook(kind, error, trace, hint=""):
     """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    if issubclass(kind, KeyboardInterrupt):
+    first = error
+    while first and not isinstance(first, KeyboardInterrupt):
+        first = first.__context__  # after Ctrl-C a library's clean-up can fail
+    if first:
         _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
     if issubclass(kind, BrokenPipeError):
         os._exit(141)  # 128 + SIGPIPE
@@ -76,7 +79,7 @@ def _interrupt(_, frame):
     while frame:
         in_import = frame.f_code.co_filename == "<frozen importlib._bootstrap>"
         if in_import or frame.f_code.co_name.endswith("excepthook"):
-            sys.excepthook(KeyboardInterrupt, None, None)
+            sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -191,7 +194,7 @@ def options(doc, **defaults):
     folder cannot be written.
     """
     parser = argparse.ArgumentParser(
-        description=doc.strip().partition("\n")[0],
+        description=(doc or "").strip().partition("\n")[0],  # None with python -OO
         usage=argparse.SUPPRESS,  # keeps --help short and an error on one line
         allow_abbrev=False,
     )
@@ -420,15 +423,27 @@ def finite_state(model, path):
 
 def set_parameters(model, state, path):
     """Load ``state``, read from ``path``; end the program if it is of another model."""
-    here = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    there = {key: tuple(getattr(x, "shape", ())) for key, x in state.items()}
+    here = {key: _form(value) for key, value in model.state_dict().items()}
+    there = {key: _form(value) for key, value in state.items()}
     for key in here | there:
         if here.get(key) != there.get(key):
             fail(
-                f"{path} was saved from another model: {key!r} has the shape "
-                f"{there.get(key, 'none')} in the file, {here.get(key, 'none')} here"
+                f"{path} was saved from another model: {key!r} is "
+                f"{there.get(key, 'missing')} in the file, {here.get(key, 'none')} here"
             )
+        if not state[key].isfinite().all():
+            fail(f"{path} holds a {key!r} that is not finite")
     model.load_state_dict(state)
+
+
+def _form(value):
+    """Say what must agree if the values of one tensor are to go into another."""
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    form = [tuple(value.shape), value.dtype]
+    if value.is_meta or value.layout != torch.strided:
+        form += [value.layout, value.device]
+    return " ".join(map(str, form))
 
 
 def save_state_dict(model, path):
@@ -477,7 +492,7 @@ def save_animation(animation, path):
     from matplotlib.animation import PillowWriter
 
     try:  # Pillow wants a file that it can open by its name
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             part = Path(folder) / path.name
             animation.save(part, PillowWriter(fps=5), dpi=100)
             write_file(path, part.read_bytes())

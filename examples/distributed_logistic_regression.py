@@ -120,8 +120,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # the new ones wait for these for ever. With it, rank 0 opens a new store at each start.
 #
 # Try it: while the epochs go by, ``pgrep -f distributed_logistic`` in another terminal
-# lists ``torchrun`` and then its processes, and ``kill -9`` takes the number of any of
-# these.
+# lists ``torchrun``, which must live, and then its processes. ``kill -9`` takes the
+# number of any of those.
 
 run = ""
 if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
@@ -155,8 +155,9 @@ history = restore(snapshot[0], model, optimizer)
 if launched:
     ddp_model = DistributedDataParallel(model)
     # It sends the gradients in groups, and groups them anew after its first backward
-    # pass. Sums in another order differ in the last digits, so a pass that counts for
-    # nothing comes first: a run that goes on then equals one that was never stopped.
+    # pass. Sums in another order differ in the last digits, so a pass comes first that
+    # counts for nothing (zero_grad drops its gradients): a run that goes on then equals
+    # one that was never stopped.
     ddp_model(train_x[:1]).sum().backward()
 
 # %%

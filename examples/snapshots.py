@@ -70,7 +70,7 @@ def read_snapshot(path, args, run=""):
     anew = "start without --resume" if args.resume else "take another --rdzv-id"
     for name, value in _lasting(args).items():
         before, flag = snapshot["options"].get(name), "--" + name.replace("_", "-")
-        if before != value:
+        if type(before) is not type(value) or before != value:
             made = f"with {flag} {before}, not {value}"
             if isinstance(value, bool):
                 made = f"{'with' if before else 'without'} {flag}"
@@ -91,7 +91,10 @@ def restore(snapshot, model, optimizer):
         return []
     set_parameters(model, snapshot["model"], "the snapshot")
     try:
-        optimizer.load_state_dict(snapshot["optimizer"])
+        there, here = snapshot["optimizer"], optimizer.state_dict()
+        if there["param_groups"] != here["param_groups"]:
+            raise ValueError
+        optimizer.load_state_dict(there)
         torch.set_rng_state(snapshot["random state"])
     except Exception as error:  # there is no telling what foreign contents can raise
         fail(f"the snapshot holds another state ({type(error).__name__}); remove it")

@@ -192,15 +192,15 @@ def test_save_and_load(tmp_path):
     [
         (
             nn.Linear(4, 2),
-            "'weight' has the shape (2, 4) in the file, (2, 3) here",
+            "'weight' is (2, 4) torch.float32 in the file, (2, 3) torch.float32 here",
         ),
         (
             nn.Linear(3, 2, bias=False),
-            "'bias' has the shape none in the file, (2,) here",
+            "'bias' is missing in the file, (2,) torch.float32 here",
         ),
         (
             nn.Sequential(nn.Linear(3, 2)),
-            "'weight' has the shape none in the file, (2, 3) here",
+            "'weight' is missing in the file, (2, 3) torch.float32 here",
         ),
     ],
 )
@@ -216,6 +216,27 @@ def test_load_of_another_model(tmp_path, capsys, saved, message):
     assert str(path) in line
     assert message in line
     assert torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.full((2, 3), torch.nan), "holds a 'weight' that is not finite"),
+        (torch.ones(2, 3, dtype=torch.int64), "'weight' is (2, 3) torch.int64 in the"),
+        (torch.ones(2, 3, device="meta"), "torch.float32 torch.strided meta in the"),
+    ],
+)
+def test_load_of_what_a_weight_cannot_be(tmp_path, weight, message):
+    """Refused before the first of its tensors is copied."""
+    path = tmp_path / "model.pth"
+    torch.save({"bias": torch.ones(2), "weight": weight}, path)
+    model = nn.Linear(3, 2)
+    before = model.bias.clone()
+    with pytest.raises(SystemExit) as error:
+        load_state_dict(model, path)
+    assert str(path) in error.value.code
+    assert message in error.value.code
+    assert torch.equal(model.bias, before)
 
 
 def test_load_of_a_missing_file(tmp_path, capsys):

@@ -220,6 +220,22 @@ def test_control_c_that_an_import_swallows(tmp_path):
     assert done.stderr == "interrupted: what was saved before is whole\n"
 
 
+def test_control_c_that_becomes_another_error():
+    """As it does in matplotlib, which finishes an animation that has no picture yet."""
+    code = """
+        import signal
+        import common
+
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            [][0]
+    """
+    done = run_code(code)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: what was saved before is whole\n"
+
+
 def test_control_c_when_all_is_done():
     """While Python and the libraries clean up: no traceback from there either."""
     code = """

@@ -121,7 +121,7 @@ def test_another_model(path, state):
     model, optimizer = state()
     weight = model.weight.clone()
     message = refused(path, options(), model, optimizer)
-    assert "'weight' has the shape (2, 4) in the file, (2, 3) here" in message
+    assert "'weight' is (2, 4) torch.float32 in the file, (2, 3) " in message
     assert torch.equal(model.weight, weight)
     assert path.read_bytes() == content
 
@@ -131,13 +131,14 @@ def test_a_snapshot_of_no_tensors(path, state):
     save_snapshot(path, options(), [1.0], model, optimizer)
     torch.save(torch.load(path) | {"model": {"weight": 1.0, "bias": 2.0}}, path)
     message = refused(path, options(), model, optimizer)
-    assert "'weight' has the shape () in the file, (2, 3) here" in message
+    assert "'weight' is a float in the file, (2, 3) torch.float32 here" in message
 
 
 @pytest.mark.parametrize(
     "part",
     [
         {"optimizer": {}},
+        {"optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]}},
         {"optimizer": {"state": {}, "param_groups": 3}},
         {"random state": torch.ones(3)},
         {"random state": torch.ones(3, dtype=torch.uint8)},
