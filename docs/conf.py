@@ -54,8 +54,9 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "show_signature": False,
     "first_notebook_cell": """\
-# This notebook imports common.py, which must lie beside it. The zip file at the end of
-# the lesson's page has both, the data, and requirements.txt: unpack all of it and open
-# the notebook there. It has no command line; change the arguments of options() instead.
+# This notebook imports common.py and others, which must lie beside it. The zip file at
+# the end of the lesson's page has them, the data, and requirements.txt: unpack all of
+# it and open the notebook there. It has no command line; change the arguments of
+# options() instead.
 """,
 }

@@ -7,102 +7,23 @@ program with one line on stderr: exit code 2 for the command line, 1 for the res
 
 import argparse
 import atexit
-import contextlib
-import errno
 import io
 import math
 import os
 import random
-import signal
 import sys
 import tempfile
-import threading
-import time
 import zipfile
 from functools import partial
 from pathlib import Path
 
-_LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun
-_RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-_RESTARTS = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
-_FIRST = not _LAUNCHED or os.environ.get("LOCAL_RANK") == "0"  # on this machine
-_NOTEBOOK = sys.argv[0].endswith("kernel_launcher.py")
-
-
-def _end(line, code):
-    """End this process, one of several that torchrun started, with one line.
-
-    What ends one mostly ends all, and the line of the first on a machine is enough. The
-    others wait; torchrun ends them as soon as the first has ended. (If that one was
-    killed, there is only torchrun's report, which says so.)
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # to end once is enough
-    if not _FIRST:
-        time.sleep(10)
-    if not (_RESTARTED and code == 2):  # a bad option was bad before
-        sys.__stderr__.write(f"{line}\n")  # sys.stderr may be torch.distributed's
-    with contextlib.suppress(AttributeError, OSError):  # no stdout, or a full disk
-        sys.stdout.flush()
-    os._exit(code)
-
-
-def _excepthook(kind, error, trace, hint=""):
-    """End quietly at Ctrl-C, and when nobody reads the output any more (``| head``)."""
-    first = error
-    while first and not isinstance(first, KeyboardInterrupt):
-        first = first.__context__  # after Ctrl-C a library's clean-up can fail
-    if first:
-        _end(f"interrupted: what was saved before is whole{hint}", 130)  # 128 + SIGINT
-    if issubclass(kind, BrokenPipeError):
-        os._exit(141)  # 128 + SIGPIPE
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        _end(f"cannot write the output ({error.strerror})", 1)
-    text = str(error).partition("\n")[0]
-    if "closed by peer" in text or "reset by peer" in text:  # Gloo's words
-        hint = "" if _RESTARTS else hint
-        _end(f"another process has ended, and with it this one{hint}", 1)
-    words = ("socket has failed", "Unable to find address", "Timed out waiting")
-    if kind.__module__ == "torch.distributed" or any(word in text for word in words):
-        _end(f"cannot talk to the other processes: {text}", 1)
-    sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _excepthook
-
-
-def _interrupt(_, frame):
-    """End at Ctrl-C: by KeyboardInterrupt, but at once where that can do harm.
-
-    An import can crash on it, since it has to pass through C++, or swallow it; and a
-    hook that is just telling of another error would print a traceback of both.
-    """
-    while frame:
-        in_import = frame.f_code.co_filename == "<frozen importlib._bootstrap>"
-        if in_import or frame.f_code.co_name.endswith("excepthook"):
-            sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
-        frame = frame.f_back
-    raise KeyboardInterrupt
-
-
-def _let_interrupt_end():
-    """Let Ctrl-C end the program without a word, if it is for us to say."""
-    if signal.getsignal(signal.SIGINT) is _interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-if (
-    threading.current_thread() is threading.main_thread()
-    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    and not _NOTEBOOK  # where it should end a cell, not Python
-):
-    # The first process says it for all; C++ may keep the others from Python's handlers.
-    signal.signal(signal.SIGINT, _interrupt if _FIRST else signal.SIG_DFL)
+from endings import LAUNCHED, NOTEBOOK, add_hint, fail, let_interrupt_end
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-atexit.register(_let_interrupt_end)  # the lesson is done, the libraries clean up
+atexit.register(let_interrupt_end)  # comes before what the libraries do at the end
 
 # Outputs and data lie beside examples/; where this file lies beside a notebook, there.
 HERE = Path(__file__).resolve().parent
@@ -123,17 +44,6 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 150,
 }
-
-
-def fail(message, code=1):
-    """End the program with one line on stderr and the exit code 1, or ``code``."""
-    line = f"{Path(sys.argv[0]).name}: error: {message}"
-    if _LAUNCHED:
-        _end(line, code)
-    if code == 1:
-        sys.exit(line)  # prints it, and exits with 1
-    print(line, file=sys.stderr)
-    sys.exit(code)
 
 
 # ------------------------------------------------------------------ the command line
@@ -211,7 +121,7 @@ def options(doc, **defaults):
             parser.add_argument(
                 flag, type=parse, default=default, metavar=metavar, help=text
             )
-    argv = [] if _NOTEBOOK else None  # in a notebook sys.argv belongs to Jupyter
+    argv = [] if NOTEBOOK else None  # in a notebook sys.argv belongs to Jupyter
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.error(f"unknown option {unknown[0]!r}; --help lists the options")
@@ -235,11 +145,10 @@ def options(doc, **defaults):
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     if "resume" in args:
-        hint = (
-            "; the same command with --resume goes on after the last saved epoch, "
-            "if there is one"
+        add_hint(
+            "the same command with --resume goes on after the last saved epoch, if "
+            "there is one"
         )
-        sys.excepthook = partial(_excepthook, hint=hint)
     return args
 
 
@@ -480,11 +389,11 @@ def show(fig, path):
     fig.savefig(buffer, format="png")
     write_file(path, buffer.getvalue())
     print(f"saved {path}")
-    if fig.canvas.required_interactive_framework and not _LAUNCHED:
+    if fig.canvas.required_interactive_framework and not LAUNCHED:
         plt.show(block=False)
         plt.pause(0.1)  # lets the window draw itself
         atexit.register(plt.show)
-        atexit.register(_let_interrupt_end)  # before that
+        atexit.register(let_interrupt_end)  # before that
 
 
 def save_animation(animation, path):

@@ -42,7 +42,6 @@ from datetime import timedelta
 from common import (
     STYLE,
     evaluate,
-    fail,
     options,
     require_finite,
     save_state_dict,
@@ -50,6 +49,7 @@ from common import (
     shuffled_batches,
     train_epoch,
 )
+from endings import fail
 
 import matplotlib.pyplot as plt
 import torch

@@ -14,7 +14,8 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from common import ROOT, fail
+from common import ROOT
+from endings import fail
 
 import torch
 

@@ -17,7 +17,8 @@ New here: a *baseline*, a deep network, data held out for testing, and the mend.
 
 from functools import partial
 
-from common import STYLE, fail, fit, options, show
+from common import STYLE, fit, options, show
+from endings import fail
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -25,7 +25,6 @@ import time
 from common import (
     STYLE,
     evaluate,
-    fail,
     load_state_dict,
     options,
     require_finite,
@@ -34,6 +33,7 @@ from common import (
     shuffled_batches,
     train_epoch,
 )
+from endings import fail
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -4,7 +4,8 @@ A run that goes on from its last snapshot ends with the very figures of one that
 never stopped, to the last bit on a CPU, in as many processes and threads.
 """
 
-from common import fail, finite_state, load_checked, save_checked, set_parameters
+from common import finite_state, load_checked, save_checked, set_parameters
+from endings import fail
 
 import torch
 

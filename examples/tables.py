@@ -7,7 +7,8 @@ import io
 import zlib
 from array import array
 
-from common import ROOT, fail
+from common import ROOT
+from endings import fail
 
 import numpy as np
 

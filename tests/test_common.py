@@ -3,7 +3,6 @@
 import random
 import sys
 
-import common
 from common import (
     ROOT,
     fit,
@@ -14,6 +13,7 @@ from common import (
     show,
     write_file,
 )
+from endings import let_interrupt_end
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -283,4 +283,4 @@ def test_show_opens_a_window_where_there_is_a_screen(tmp_path, monkeypatch):
     plt.close(fig)
     # At once and without blocking; at the end of the script until it is closed. (What
     # is registered last comes first: Ctrl-C then closes it.)
-    assert calls == [{"block": False}, "pause", plt.show, common._let_interrupt_end]
+    assert calls == [{"block": False}, "pause", plt.show, let_interrupt_end]

@@ -224,7 +224,7 @@ def test_control_c_that_becomes_another_error():
     """As it does in matplotlib, which finishes an animation that has no picture yet."""
     code = """
         import signal
-        import common
+        import endings
 
         try:
             signal.raise_signal(signal.SIGINT)
