@@ -292,7 +292,7 @@ def test_control_c(output):
 # -------------------------------------------------------------------- one line when not
 
 
-def failure(*argv, script=SCRIPT, options=(), **kwargs):
+def failure(*argv, script=SCRIPT, options=(), start=f"{NAME}.py: error: ", **kwargs):
     """The one line of a run that must fail; what torchrun reports comes after it."""
     argv = [*options, script, *argv]
     done = subprocess.run(**torchrun(*argv, ranks=3, **kwargs), timeout=300)
@@ -303,7 +303,8 @@ def failure(*argv, script=SCRIPT, options=(), **kwargs):
     assert "[rank" not in report  # how torch.distributed marks tracebacks
     assert "Traceback" not in report
     assert "epoch" not in done.stdout
-    return lines[0].removeprefix(f"{NAME}.py: error: ")
+    assert lines[0].startswith(start)
+    return lines[0].removeprefix(start)
 
 
 @pytest.mark.parametrize("options", [[], ["--max-restarts=2"]])
@@ -378,8 +379,10 @@ def test_a_port_in_use(output):
 
 
 def test_a_network_that_is_not_there(output):
-    message = failure("--sample", "--output", output, GLOO_SOCKET_IFNAME="eth99")
-    assert message.startswith("cannot talk to the other processes: ")
+    start = "cannot talk to the other processes: "
+    message = failure(
+        "--sample", "--output", output, start=start, GLOO_SOCKET_IFNAME="eth99"
+    )
     assert message.endswith("Unable to find address for: eth99")
 
 
