@@ -265,17 +265,17 @@ if seconds:
 #
 # .. code-block:: text
 #
-#     938 steps, processes: 2  1.13 s
-#     938 steps, case 3        0.22 s
+#     938 steps, processes: 2  1.42 s
+#     938 steps, case 3        0.30 s
 #
-# and are *slower* than one: a step of one process takes 0.2 ms, and the exchange costs
+# and are *slower* than one: a step of one process takes 0.3 ms, and the exchange costs
 # the two some 1 ms more. What they exchange, 7850 numbers, is the same for any batch,
 # and with ``--batch-size 6000`` there is more to do in between:
 #
 # .. code-block:: text
 #
-#     10 steps, processes: 2  0.06 s
-#     10 steps, case 3        0.09 s
+#     10 steps, processes: 2  0.09 s
+#     10 steps, case 3        0.14 s
 #
 # It pays when a step computes for much longer than the exchange takes: with large
 # models, large batches, and a GPU for each process. (But larger batches are fewer
