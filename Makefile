@@ -1,35 +1,53 @@
 # Two commands on a fresh machine: `make run` shows a lesson, `make test` runs the tests.
-# Python 3.11 or later is all they need; `make PYTHON=python3.13 test` takes another one.
+# They need Python 3.11 or later; `make PYTHON=python3.13 test` chooses another one.
 
 PYTHON = python3
 BIN = .venv/bin
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: run test docs thumbnails clean
+.PHONY: run test test-all lint format docs thumbnails install install-test install-docs clean
 
-run: .venv/run
+run: install
 	$(BIN)/python examples/linear_regression_case3.py
 
-test: .venv/test
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+test: install-test # minutes
+	$(PYTEST) -m "not slow"
+
+test-all: install-test install-docs # everything
+	$(PYTEST)
+
+lint: install-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: install-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 # The gallery, in docs/_build/html, made from clean: the cache of Sphinx-Gallery would
 # not see a change of examples/common.py.
-docs: .venv/docs docs/_build/tex-svg.js
+docs: install-docs docs/_build/tex-svg.js
 	rm -rf docs/_build/source docs/_build/html
 	mkdir docs/_build/source
 	$(BIN)/python -m sphinx -W -c docs -d docs/_build/source/.doctrees \
 		docs/_build/source docs/_build/html
 
-# MathJax, the one file of it that a page needs to draw formulas without the net.
+# MathJax, the one file of it that a page needs to draw formulas offline.
 docs/_build/tex-svg.js:
 	mkdir -p docs/_build
 	cd docs/_build && tar -xzf $$(npm pack --silent mathjax@3) \
 		--strip-components=2 package/es5/tex-svg.js
 
-thumbnails: docs # the README's pictures
+thumbnails: docs # the README's images
 	$(BIN)/python docs/make_thumbnails.py
 
+install: .venv/run
+install-test: .venv/test
+install-docs: .venv/docs
+
 .venv/run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"error: Python 3.11 or later is needed; try make PYTHON=python3.13")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt
 	touch $@

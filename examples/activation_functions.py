@@ -18,18 +18,17 @@ but a constant. Here is the reason, measured.
 
 import math
 
-from common import STYLE, fit, options, show
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tables import DIABETES, read_table
+from cli import parse_args
+from common import fit, save_figure
+from lesson_data import DIABETES, read_csv
 
-args = options(__doc__, epochs=2000, lr=0.1)
-plt.style.use(STYLE)
+args = parse_args(__doc__, epochs=2000, lr=0.1)
 
 # %%
 # Four functions and their formulas
@@ -97,7 +96,7 @@ for ax, (name, (function, _)) in zip(axes.flat, functions.items(), strict=True):
     )
     ax.set(title=name, xlabel="x", ylim=y_limits[name])
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-show(fig, args.output / "activation_functions.png")
+save_figure(fig, args.output / "activation_functions.png")
 
 # %%
 # Why not write the formula yourself?
@@ -135,7 +134,7 @@ for ax, (name, (function, _)) in zip(axes, newer.items(), strict=True):
     ax.plot(x.cpu(), derivative(function, x).cpu(), "--", label="derivative")
     ax.set(title=name, xlabel="x", xticks=[-4, -2, 0, 2, 4], ylim=(-0.5, 3))
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-show(fig, args.output / "activation_functions_newer.png")
+save_figure(fig, args.output / "activation_functions_newer.png")
 
 # %%
 # What reaches the first layer
@@ -145,7 +144,7 @@ show(fig, args.output / "activation_functions_newer.png")
 # gradients, and no accuracy is claimed.) The sigmoid after the last layer is in the
 # loss, where its slope cancels; the two between the layers stay.
 
-features, labels = read_table(DIABETES)
+features, labels = read_csv(DIABETES)
 inputs = torch.tensor(
     (features - features.mean(axis=0)) / features.std(axis=0),
     dtype=torch.float32,
@@ -186,7 +185,7 @@ for name, style in zip(norms, ("o-", "s--", "^-."), strict=True):
 ax.set(xlabel="layer, from the first to the last", ylabel="norm of the gradient")
 ax.set_xticks([1, 2, 3])
 ax.legend()
-show(fig, args.output / "activation_functions_gradients.png")
+save_figure(fig, args.output / "activation_functions_gradients.png")
 
 # %%
 # From the last layer to the first the gradient fades in the sigmoid network, and in the
@@ -245,4 +244,4 @@ for (name, curve), style in zip(curves.items(), ("-", "--", "-."), strict=True):
 ax.axhline(entropy, color="black", linestyle=":", label="best constant")
 ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
 ax.legend()
-show(fig, args.output / "activation_functions_training.png")
+save_figure(fig, args.output / "activation_functions_training.png")

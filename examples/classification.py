@@ -19,17 +19,17 @@ probability of class :math:`k` is their softmax, :math:`e^{z_k} / \sum_j e^{z_j}
 from itertools import pairwise
 from statistics import NormalDist
 
-from common import STYLE, evaluate, fit, options, save_animation, show
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.animation import FuncAnimation
+from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.colors import LinearSegmentedColormap
 from torch import nn
 
-args = options(__doc__, epochs=100, lr=0.02)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import evaluate, fit, replacing, save_figure
+
+args = parse_args(__doc__, epochs=100, lr=0.02)
 
 # %%
 # Data
@@ -140,7 +140,7 @@ ax.semilogy(range(1, len(losses) + 1), losses, label="learned, training points")
 ax.axhline(best_loss, color="black", linestyle="--", label="best, fresh points")
 ax.set(xlabel="epoch", ylabel="loss (cross-entropy)")
 ax.legend()
-show(fig, args.output / "classification_loss.png")
+save_figure(fig, args.output / "classification_loss.png")
 
 # %%
 # Decision regions
@@ -170,7 +170,7 @@ ax.axline((0, 0), slope=-1, color="black", linestyle="--", label="best boundary"
 title = ax.set_title(f"epoch {pauses[-1]}")
 ax.set(xlabel="first coordinate", ylabel="second coordinate")
 fig.legend(loc="outside lower center", ncols=3)
-show(fig, args.output / "classification.png")
+save_figure(fig, args.output / "classification.png")
 
 # %%
 # The same figure, from the random start on. Its layout is settled, and need not be
@@ -185,4 +185,5 @@ def draw(frame):
 
 
 animation = FuncAnimation(fig, draw, frames=len(snapshots))
-save_animation(animation, args.output / "classification.gif")
+with replacing(args.output / "classification.gif") as part:
+    animation.save(part, PillowWriter(fps=5), dpi=100)

@@ -39,29 +39,28 @@ import sys
 import time
 from datetime import timedelta
 
-from common import (
-    STYLE,
-    evaluate,
-    options,
-    require_finite,
-    save_state_dict,
-    show,
-    shuffled_batches,
-    train_epoch,
-)
-from endings import fail
-
 import matplotlib.pyplot as plt
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fashion_mnist import load_fashion_mnist
-from snapshots import read_snapshot, restore, save_snapshot
+from checkpoint import RUN_ID, load_checkpoint, save_checkpoint
+from cli import parse_args
+from common import (
+    evaluate,
+    fail,
+    require_finite,
+    save_figure,
+    save_state_dict,
+    shuffled_batches,
+    train_epoch,
+)
+from lesson_data import load_fashion_mnist
 
-args = options(__doc__, epochs=10, lr=1e-3, batch_size=64, sample=False, resume=False)
-plt.style.use(STYLE)
+args = parse_args(
+    __doc__, epochs=10, lr=1e-3, batch_size=64, sample=False, resume=False
+)
 
 env = os.environ
 launched = dist.is_torchelastic_launched()  # that is, by torchrun
@@ -92,9 +91,6 @@ if launched and args.device.type == "cuda":
 # since all have the same seed.
 
 train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, args.device)
-if args.batch_size > len(train_x):
-    fail(f"argument --batch-size: there are {len(train_x)} training pictures", 2)
-
 model = nn.Linear(784, 10).to(args.device)
 loss_fn = nn.CrossEntropyLoss()
 loss_sum = nn.CrossEntropyLoss(reduction="sum")
@@ -123,16 +119,13 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # lists ``torchrun``, which must live, and then its processes. ``kill -9`` takes the
 # number of any of those.
 
-run = ""
-if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
-    run = env["TORCHELASTIC_RUN_ID"]  # the same after a restart
-    if run == "none" or env["TORCHELASTIC_USE_AGENT_STORE"] == "True":
-        fail(
-            "--max-restarts can hang like this; set TORCH_DISABLE_SHARE_RDZV_TCP_STORE "
-            "to 1, and give --standalone or, on several machines, --rdzv-backend c10d "
-            "and a new --rdzv-id",
-            code=2,
-        )
+if RUN_ID and (RUN_ID == "none" or env["TORCHELASTIC_USE_AGENT_STORE"] == "True"):
+    fail(
+        "--max-restarts can hang like this; set TORCH_DISABLE_SHARE_RDZV_TCP_STORE "
+        "to 1, and give --standalone or, on several machines, --rdzv-backend c10d "
+        "and a new --rdzv-id",
+        code=2,
+    )
 
 # %%
 # Connect the processes
@@ -142,16 +135,14 @@ if int(env.get("TORCHELASTIC_MAX_RESTARTS", 0)):
 # snapshot and sends it to the others, so only rank 0 needs the file. A run that was
 # restarted knows its own snapshot, and takes no older one.
 
-path = args.output / "distributed_logistic_regression.snapshot"
-snapshot = [read_snapshot(path, args, run) if rank == 0 else None]
+path = args.output / "distributed_logistic_regression.checkpoint"
+history = load_checkpoint(path, args, model, optimizer)
 ddp_model = model
 if launched:
     if args.device.type == "cuda":
         dist.init_process_group("nccl", device_id=args.device)
     else:
         dist.init_process_group("gloo")
-    dist.broadcast_object_list(snapshot)
-history = restore(snapshot[0], model, optimizer)
 if launched:
     ddp_model = DistributedDataParallel(model)
     # It sends the gradients in groups, and groups them anew after its first backward
@@ -173,7 +164,7 @@ seconds = []
 for epoch in range(len(history) + 1, args.epochs + 1):
     start = time.perf_counter()
     scored = []
-    for batch in shuffled_batches(len(train_x), args.batch_size, args.device):
+    for batch in shuffled_batches(train_x, args.batch_size):
         rows = batch[rank::world_size]  # perhaps none
         labels = train_y.index_select(0, rows)
         logits = ddp_model(train_x.index_select(0, rows))
@@ -192,7 +183,7 @@ for epoch in range(len(history) + 1, args.epochs + 1):
     if rank == 0:
         history.append((*train, *evaluate(model, test_x, test_y, loss_fn)))
         require_finite(history[-1][2], epoch, args.lr)
-        save_snapshot(path, args, history, model, optimizer, run)
+        save_checkpoint(path, args, history, model, optimizer)
         print(f"epoch {epoch:4d}  {LINE.format(*history[-1])}  {seconds[-1]:.2f} s")
 
 # %%
@@ -228,7 +219,7 @@ optimizer = torch.optim.SGD(single.parameters(), lr=args.lr)
 single_history, single_seconds = [], []
 for _ in range(args.epochs):
     start = time.perf_counter()
-    batches = shuffled_batches(len(train_x), args.batch_size, args.device)
+    batches = shuffled_batches(train_x, args.batch_size)
     train = train_epoch(single, train_x, train_y, loss_fn, optimizer, batches)
     single_seconds.append(time.perf_counter() - start)
     single_history.append((*train, *evaluate(single, test_x, test_y, loss_fn)))
@@ -247,7 +238,7 @@ for column, marker, name in ((0, "o", "training"), (2, "s", "test")):
     ax.plot(epochs, losses, f"k{marker}", fillstyle="none", label=f"{name}, case 3")
 ax.set(xlabel="epoch", ylabel="loss (cross-entropy)")
 ax.legend()
-show(fig, args.output / "distributed_logistic_regression.png")
+save_figure(fig, args.output / "distributed_logistic_regression.png")
 save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 # %%

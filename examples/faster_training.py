@@ -20,24 +20,13 @@ The time of two such products for each batch, and of nothing else, is the *floor
 # Setup
 # -----
 # ``--epochs`` says how often everything is timed. All of it runs on one thread, as in
-# all lessons: `options` sees to that. How many PyTorch would take is noted first, for
+# all lessons: `parse_args` sees to that. How many PyTorch would take is noted first, for
 # the section that tells why.
 
 import copy
 import statistics
 import time
 from functools import partial
-
-from common import (
-    STYLE,
-    evaluate,
-    options,
-    require_finite,
-    score,
-    show,
-    shuffled_batches,
-    train_epoch,
-)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,11 +36,20 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 from torchvision.transforms import ToTensor
 
-from fashion_mnist import load_fashion_mnist
+from lesson_data import load_fashion_mnist
 
 default_threads = torch.get_num_threads()
-args = options(__doc__, epochs=5, lr=1e-3, batch_size=64, sample=False)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import (
+    evaluate,
+    loss_and_accuracy,
+    require_finite,
+    save_figure,
+    shuffled_batches,
+    train_epoch,
+)
+
+args = parse_args(__doc__, epochs=5, lr=1e-3, batch_size=64, sample=False)
 
 # %%
 # Data, model, loss
@@ -171,7 +169,7 @@ rungs["a batch in one call"] = with_row_numbers
 
 
 def without_loader(model):
-    batches = shuffled_batches(len(train_x), args.batch_size, args.device)
+    batches = shuffled_batches(train_x, args.batch_size)
     return two_passes(
         ((train_x.index_select(0, r), train_y.index_select(0, r)) for r in batches),
         zip(test_x.split(args.batch_size), test_y.split(args.batch_size), strict=True),
@@ -190,7 +188,7 @@ rungs["no DataLoader"] = without_loader
 
 
 def case_3(model, x, y, batch_size):
-    batches = shuffled_batches(len(x), batch_size, x.device)
+    batches = shuffled_batches(x, batch_size)
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
     return train_epoch(model, x, y, loss_fn, optimizer, batches)
 
@@ -212,13 +210,13 @@ rungs["scores at the end (case 3)"] = partial(and_test, case_3, train_x)
 
 def by_rows(step, model, x, y, batch_size):
     weight, bias = model.parameters()
-    batches = shuffled_batches(len(x), batch_size, x.device)
+    batches = shuffled_batches(x, batch_size)
     with torch.no_grad():
         logits = [
             step(weight, bias, x.index_select(0, rows), y.index_select(0, rows))
             for rows in batches
         ]
-    return score(torch.cat(logits), y[torch.cat(batches)], loss_fn)
+    return loss_and_accuracy(torch.cat(logits), y[torch.cat(batches)], loss_fn)
 
 
 def autograd_step(weight, bias, x, y):
@@ -299,7 +297,7 @@ rungs["fewer calls"] = partial(and_test, partial(by_rows, step_in_place), train_
 @torch.no_grad()
 def by_columns(scale, model, x, y, batch_size):
     weight, bias = model.weight, model.bias[:, None]  # (10, 784), (10, 1)
-    batches = shuffled_batches(len(x), batch_size, x.device)
+    batches = shuffled_batches(x, batch_size)
     y = y[torch.cat(batches)]
     targets = eye.index_select(1, y).split(batch_size, dim=1)  # (10, B) each
     logits = []
@@ -447,7 +445,7 @@ ax.set_xlim(0.9 * min(1, ratios.min()), 1.5 * ratios.max())
 ax.xaxis.set_major_formatter("{x:g}")
 ax.invert_yaxis()
 ax.grid(axis="y", visible=False)
-show(fig, args.output / "faster_training.png")
+save_figure(fig, args.output / "faster_training.png")
 
 # %%
 # Where it went
@@ -455,7 +453,7 @@ show(fig, args.output / "faster_training.png")
 # The parts of a step, the fastest of fifty tries. They all use the same batch, which is
 # in the cache then; in an epoch it is not, and fetching it takes longer.
 
-rows = shuffled_batches(len(train_x), args.batch_size, args.device)[0]
+rows = shuffled_batches(train_x, args.batch_size)[0]
 x, y = train_x.index_select(0, rows), train_y.index_select(0, rows)
 images, tensors = Pictures(x, y), TensorDataset(x, y)
 trained = copy.deepcopy(model)
@@ -571,7 +569,7 @@ right.set(xlabel="batch size", ylim=0)
 right.set_xticks(sizes[::2], sizes[::2])
 right.minorticks_off()
 right.legend()
-show(fig, args.output / "faster_training_growth.png")
+save_figure(fig, args.output / "faster_training_growth.png")
 
 # %%
 # Larger batches make an epoch faster, not the learning: at the same learning rate an

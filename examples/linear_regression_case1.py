@@ -15,17 +15,17 @@ script print different losses? And why does the loss fall fast, and then crawl?
 # %%
 # Setup
 # -----
-# `options` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for all.
+# `parse_args` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for all.
 # It also seeds the random numbers, so that the same command prints the same figures.
-
-from common import STYLE, options, require_finite, show
 
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-args = options(__doc__, epochs=50, lr=0.01, published=False)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import require_finite, save_figure
+
+args = parse_args(__doc__, epochs=50, lr=0.01, published=False)
 
 # %%
 # Data
@@ -129,4 +129,4 @@ ax.semilogy(epochs, flat, "-", label="part of the flat direction")
 ax.set(xlabel="epoch", ylabel="loss (sum of squared errors)")
 ax.set_ylim(bottom=min(losses) / 10)
 ax.legend()
-show(fig, args.output / "linear_regression_case1.png")
+save_figure(fig, args.output / "linear_regression_case1.png")

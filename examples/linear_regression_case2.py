@@ -15,8 +15,6 @@ loop is that of case 1 too, imported: `common.fit`.
 # Setup
 # -----
 
-from common import STYLE, fit, options, show
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -24,8 +22,10 @@ from sklearn.datasets import make_regression
 from sklearn.linear_model import LinearRegression as LeastSquares
 from torch import nn
 
-args = options(__doc__, epochs=200, lr=1e-2)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import fit, save_figure
+
+args = parse_args(__doc__, epochs=200, lr=1e-2)
 
 # %%
 # Data
@@ -147,7 +147,7 @@ ax.plot(ends, learned_ends, linewidth=3, label=f"learned: {weight:.2f} x {bias:+
 ax.plot(ends, true_weight * ends, "k--", label=f"true: {true_weight:.2f} x")
 ax.set(xlabel="feature", ylabel="target")
 ax.legend()
-show(fig, args.output / "linear_regression_case2.png")
+save_figure(fig, args.output / "linear_regression_case2.png")
 
 # %%
 # What does a smaller learning rate cost?
@@ -178,4 +178,4 @@ for lr, style in zip(curves, ("-", "--"), strict=True):
 ax.axhline(best_loss, color="black", linestyle=":", label="least squares")
 ax.set(xlabel="epoch", ylabel="loss (mean squared error)")
 ax.legend()
-show(fig, args.output / "linear_regression_case2_rates.png")
+save_figure(fig, args.output / "linear_regression_case2_rates.png")

@@ -13,14 +13,14 @@ The model and the loop are those of case 2, :math:`\hat y = w x + b` and `common
 # Setup
 # -----
 
-from common import STYLE, fit, load_state_dict, options, save_state_dict, show
-
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-args = options(__doc__, epochs=2000, lr=1e-4, published=False)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import fit, load_state_dict, save_figure, save_state_dict
+
+args = parse_args(__doc__, epochs=2000, lr=1e-4, published=False)
 
 # %%
 # Data
@@ -111,7 +111,7 @@ ax.plot(
 )
 ax.set(xlabel="x", ylabel="y")
 ax.legend()
-show(fig, args.output / "linear_regression_case3.png")
+save_figure(fig, args.output / "linear_regression_case3.png")
 
 # %%
 # Save and load

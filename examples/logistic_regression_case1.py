@@ -15,15 +15,15 @@ and a loss for probabilities, which turns out to be best computed from the logit
 # Setup
 # -----
 
-from common import STYLE, fit, options, show
-
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-args = options(__doc__, epochs=500, lr=0.01, published=False)
-plt.style.use(STYLE)
+from cli import parse_args
+from common import fit, save_figure
+
+args = parse_args(__doc__, epochs=500, lr=0.01, published=False)
 
 # %%
 # Data
@@ -42,7 +42,7 @@ fig, ax = plt.subplots()
 ax.plot(z, torch.sigmoid(z))
 ax.plot(0, 0.5, "o")
 ax.set(xlabel="logit z", ylabel=r"$\sigma(z)$")
-show(fig, args.output / "logistic_regression_case1_sigmoid.png")
+save_figure(fig, args.output / "logistic_regression_case1_sigmoid.png")
 
 # %%
 # Model
@@ -144,4 +144,4 @@ ax.plot(-bias / weight, 0.5, "s", label=f"learned boundary, x = {-bias / weight:
 ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
 ax.set(xlabel="x", ylabel="P(y = 1 | x)")
 ax.legend()
-show(fig, args.output / "logistic_regression_case1.png")
+save_figure(fig, args.output / "logistic_regression_case1.png")

@@ -17,18 +17,16 @@ New here: a *baseline*, a deep network, data held out for testing, and the mend.
 
 from functools import partial
 
-from common import STYLE, fit, options, show
-from endings import fail
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
 
-from tables import DIABETES, read_table
+from cli import parse_args
+from common import fail, fit, save_figure
+from lesson_data import DIABETES, read_csv
 
-args = options(__doc__, epochs=2000, lr=0.01, data=DIABETES)
-plt.style.use(STYLE)
+args = parse_args(__doc__, epochs=2000, lr=0.01, data=DIABETES)
 
 # %%
 # Data
@@ -38,7 +36,7 @@ plt.style.use(STYLE)
 # 0, and the target is 1 for *no* diabetes. Nine rows are missing from it. No reason is
 # given for any of that; it is what the published figures rest on.
 
-features, targets = read_table(args.data)
+features, targets = read_csv(args.data)
 if np.bincount(targets.astype(int)).min() < 4:
     fail(f"{args.data}: four rows of each label are needed to hold out a quarter")
 low, high = features.min(axis=0), features.max(axis=0)
@@ -126,7 +124,7 @@ ax.plot(losses, label="published network")
 ax.axhline(entropy, color="black", linestyle="--", label="same answer for everybody")
 ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
 ax.legend()
-show(fig, args.output / "logistic_regression_case2.png")
+save_figure(fig, args.output / "logistic_regression_case2.png")
 
 # %%
 # The mend
@@ -219,4 +217,4 @@ published = constant.mean().item()
 ax.axvline(published, color="black", linestyle="--", label="published, for every row")
 ax.set(xlabel="predicted probability of target 1", ylabel="held-out rows")
 ax.legend(loc="upper left")
-show(fig, args.output / "logistic_regression_case2_predictions.png")
+save_figure(fig, args.output / "logistic_regression_case2_predictions.png")

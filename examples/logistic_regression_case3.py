@@ -19,21 +19,6 @@ at each step, but in *mini-batches* of 64, shuffled anew in each epoch.
 # come with it, and takes seconds.
 
 import math
-import sys
-import time
-
-from common import (
-    STYLE,
-    evaluate,
-    load_state_dict,
-    options,
-    require_finite,
-    save_state_dict,
-    show,
-    shuffled_batches,
-    train_epoch,
-)
-from endings import fail
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,10 +26,20 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from fashion_mnist import CLASSES, load_fashion_mnist
-from snapshots import read_snapshot, restore, save_snapshot
+from checkpoint import load_checkpoint, save_checkpoint
+from cli import parse_args
+from common import (
+    evaluate,
+    load_state_dict,
+    require_finite,
+    save_figure,
+    save_state_dict,
+    shuffled_batches,
+    train_epoch,
+)
+from lesson_data import CLASSES, load_fashion_mnist
 
-args = options(
+args = parse_args(
     __doc__,
     epochs=100,
     lr=1e-3,
@@ -53,7 +48,6 @@ args = options(
     resume=False,
     device="auto",
 )
-plt.style.use(STYLE)
 
 # %%
 # Data
@@ -65,12 +59,6 @@ plt.style.use(STYLE)
 # `load_fashion_mnist` finds the files, or downloads them, and checks every byte.
 
 train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, args.device)
-if args.batch_size > len(train_x):
-    fail(
-        f"argument --batch-size: {args.batch_size} is more than the {len(train_x)} "
-        "training pictures",
-        code=2,
-    )
 print(f"train: {tuple(train_x.shape)}, test: {tuple(test_x.shape)}, {train_x.device}")
 
 # %%
@@ -106,32 +94,18 @@ print(f"untrained: test loss {loss:.4f} acc {accuracy:.4f}; ln 10 = {math.log(10
 # never stopped. With more ``--epochs`` it also trains a finished run further. Without
 # ``--resume`` all begins anew, and the first epoch replaces the old snapshot.
 
-LINE = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
-path = args.output / "logistic_regression_case3.snapshot"
-history = restore(read_snapshot(path, args), model, optimizer)
-epochs = range(1, args.epochs + 1)
-with tqdm(
-    epochs[len(history) :],
-    unit=" epochs",
-    file=sys.stdout,
-    disable=None,
-    initial=len(history),
-    total=args.epochs,
-) as progress:
-    for epoch in progress:
-        start = time.perf_counter()
-        batches = shuffled_batches(len(train_x), args.batch_size, args.device)
-        train = train_epoch(model, train_x, train_y, loss_fn, optimizer, batches)
-        test = evaluate(model, test_x, test_y, loss_fn)
-        seconds = time.perf_counter() - start
-        for loss in (train[0], test[0]):
-            require_finite(loss, epoch, args.lr)
-
-        history.append((*train, *test))
-        save_snapshot(path, args, history, model, optimizer)
-        progress.set_postfix_str(f"test accuracy {test[1]:.4f}")
-        figures = LINE.format(*history[-1])
-        progress.write(f"epoch {epoch:4d}  {figures}  {seconds:.2f} s")
+LOG_FORMAT = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
+path = args.output / "logistic_regression_case3.checkpoint"
+history = load_checkpoint(path, args, model, optimizer)
+for epoch in tqdm(range(len(history) + 1, args.epochs + 1), disable=None):
+    batches = shuffled_batches(train_x, args.batch_size)
+    train = train_epoch(model, train_x, train_y, loss_fn, optimizer, batches)
+    test = evaluate(model, test_x, test_y, loss_fn)
+    require_finite(train[0] + test[0], epoch, args.lr)
+    history.append((*train, *test))
+    save_checkpoint(path, args, history, model, optimizer)
+    if epoch <= 3 or epoch % 10 == 0:
+        tqdm.write(f"epoch {epoch:4d}  {LOG_FORMAT.format(*history[-1])}")
 
 # %%
 # Result
@@ -144,8 +118,8 @@ with tqdm(
 published = {1: (1.7083, 0.5502, 1.3656, 0.6424), 3: (1.0299, 0.6895, 0.9887, 0.6829)}
 for epoch, figures in published.items():
     if epoch <= args.epochs and not args.sample:
-        print(f"epoch {epoch:4d}  {LINE.format(*history[epoch - 1])}  here")
-        print(f"epoch {epoch:4d}  {LINE.format(*figures)}  published loop")
+        print(f"epoch {epoch:4d}  {LOG_FORMAT.format(*history[epoch - 1])}  here")
+        print(f"epoch {epoch:4d}  {LOG_FORMAT.format(*figures)}  published loop")
 
 # %%
 # And the best that a linear layer can do? scikit-learn's `LogisticRegression`, with
@@ -156,7 +130,9 @@ for epoch, figures in published.items():
 test_loss, test_accuracy = history[-1][2:]
 print(f"test accuracy {test_accuracy:.4f} after {args.epochs} epochs")
 if not args.sample:
-    print(f"converged   {LINE.format(0.3374, 0.8811, 0.4492, 0.8442)}  scikit-learn")
+    print(
+        f"converged   {LOG_FORMAT.format(0.3374, 0.8811, 0.4492, 0.8442)}  scikit-learn"
+    )
 
 # %%
 # In the first epochs the test figures are the better ones, since the training figures
@@ -166,6 +142,7 @@ if not args.sample:
 train_losses, train_accuracies, test_losses, test_accuracies = np.array(history).T
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5))
+epochs = range(1, args.epochs + 1)
 left.plot(epochs, train_losses, label="training")
 left.plot(epochs, test_losses, "--", label="test")
 left.set(xlabel="epoch", ylabel="loss (cross-entropy)")
@@ -176,7 +153,7 @@ right.set(xlabel="epoch", ylabel="accuracy")
 right.legend()
 for ax in (left, right):
     ax.xaxis.get_major_locator().set_params(integer=True)
-show(fig, args.output / "logistic_regression_case3.png")
+save_figure(fig, args.output / "logistic_regression_case3.png")
 
 # %%
 # What the model has learned
@@ -194,7 +171,7 @@ for ax, name, weight in zip(axes.flat, CLASSES, weights, strict=True):
     ax.set_title(name)
     ax.axis("off")
 fig.colorbar(image, ax=axes, label="weight")
-show(fig, args.output / "logistic_regression_case3_weights.png")
+save_figure(fig, args.output / "logistic_regression_case3_weights.png")
 
 # %%
 # What it mistakes for what
@@ -226,7 +203,7 @@ ax.set_xticks(range(10), CLASSES, rotation=45, ha="right")
 ax.set_yticks(range(10), CLASSES)
 ax.set(xlabel="predicted class", ylabel="true class")
 ax.grid(False)
-show(fig, args.output / "logistic_regression_case3_confusion.png")
+save_figure(fig, args.output / "logistic_regression_case3_confusion.png")
 
 # %%
 # The first test pictures, each with its predicted class; a wrong one in orange, with
@@ -245,7 +222,7 @@ for ax, picture, label, guess in zip(
     else:
         title = f"{CLASSES[guess]}\n(is: {CLASSES[label]})"
         ax.set_title(title, fontsize=10, color="C1")
-show(fig, args.output / "logistic_regression_case3_pictures.png")
+save_figure(fig, args.output / "logistic_regression_case3_pictures.png")
 
 # %%
 # Save and load

@@ -1,13 +1,14 @@
-"""Two ways to run a lesson: in this process, and as a reader does."""
+"""Three ways to run a lesson: in this process, as a reader does, and in the background."""
 
 import contextlib
-import json
+import io
 import os
 import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 
@@ -17,48 +18,60 @@ import pytest
 
 from lessons import LESSONS
 
-# Started in the background by a script, a process ignores Ctrl-C, and so does what it
-# starts; the lessons that the tests start should not.
+# Started in the background by a script, a process ignores Ctrl-C, and so would lessons.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in LESSONS]
-# The options of a run that shows whether a lesson works, and takes seconds.
-QUICK = {
-    path.stem: ["--epochs", 2]
-    + ["--sample"] * ("sample=False" in path.read_text(encoding="utf-8"))
-    for path in LESSONS
-}
-SAME = ["--device", "cpu"]  # the figures that the tests expect are those of a CPU
+CPU = ["--device", "cpu"]  # the numbers that the tests expect
+
+
+def script(name):
+    return ROOT / "examples" / f"{name}.py"
+
+
+def run_in_process(name, output, *argv):
+    """Run a lesson here; return its variables, printed text, figures and folder."""
+    argv = [str(script(name)), *CPU, "--output", str(output), *map(str, argv)]
+    text = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
+        patch.setattr(sys, "argv", argv)
+        try:
+            variables = runpy.run_path(argv[0], run_name="__main__")
+            figures = [plt.figure(number) for number in plt.get_fignums()]
+        finally:
+            plt.close("all")
+            matplotlib.rcdefaults()
+    return SimpleNamespace(
+        vars=variables, out=text.getvalue(), figures=figures, output=output
+    )
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory):
+    """Run a lesson in this process, each command line once for all tests that ask."""
+    runs = {}
+
+    def run(name, *argv):
+        key = (name, *map(str, argv))
+        if key not in runs:
+            output = tmp_path_factory.mktemp(name) / "outputs"
+            runs[key] = run_in_process(name, output, *argv)
+        return runs[key]
+
+    return run
 
 
 @pytest.fixture
 def output(tmp_path):
-    """The folder that the lessons of this test write to."""
+    """The folder that `run` and `start` write to."""
     return tmp_path / "outputs"
-
-
-@pytest.fixture
-def lesson(monkeypatch, output):
-    """Run a lesson in this process; return its variables, to look at afterwards."""
-
-    def run(name, *argv):
-        path = str(ROOT / "examples" / f"{name}.py")
-        argv = [path, *SAME, "--output", str(output), *map(str, argv)]
-        monkeypatch.setattr(sys, "argv", argv)
-        return runpy.run_path(path, run_name="__main__")
-
-    yield run
-    plt.close("all")
-    matplotlib.rcdefaults()
 
 
 def command(name, output, *argv):
     """The command line with which a reader runs a lesson; warnings are errors."""
-    # ResourceWarning: torch 2.6 leaves a temporary folder to the garbage collector.
-    flags = ["-W", "error", "-W", "ignore::ResourceWarning"]
-    path = ROOT / "examples" / f"{name}.py"
-    return [sys.executable, *flags, path, *SAME, "--output", output, *map(str, argv)]
+    argv = [script(name), *CPU, "--output", output, *argv]
+    return [sys.executable, "-W", "error", *map(str, argv)]
 
 
 def environment(**variables):
@@ -71,8 +84,26 @@ def environment(**variables):
 
 
 @pytest.fixture
+def run(tmp_path, output):
+    """Run a lesson as a process, from another folder, until it ends."""
+
+    def run(name, *argv, env=None, **kwargs):
+        return subprocess.run(
+            command(name, output, *argv),
+            cwd=tmp_path,
+            env=env or environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            **kwargs,
+        )
+
+    return run
+
+
+@pytest.fixture
 def start(output):
-    """Start a lesson, with pipes to its output; it ends with the test at the latest."""
+    """Start a lesson with pipes to its output; it ends with the test at the latest."""
     with contextlib.ExitStack() as stack:
 
         def popen(name, *argv, stdout=subprocess.PIPE):
@@ -90,34 +121,17 @@ def start(output):
         yield popen
 
 
-@pytest.fixture
-def run(tmp_path, output):
-    """Run a lesson as a reader does, from another folder, without a screen."""
-
-    def run(name, *argv, env=None, **kwargs):
-        return subprocess.run(
-            command(name, output, *argv),
-            cwd=tmp_path,
-            env=env or environment(),
-            capture_output=True,
-            text=True,
-            **kwargs,
-        )
-
-    return run
+def error_line(stderr, *words):
+    """Check that ``stderr`` is one line of error, which names all of ``words``."""
+    assert stderr.startswith("error: "), stderr
+    assert stderr.count("\n") == 1, stderr
+    for word in words:
+        assert str(word) in stderr
 
 
-class Trap:
-    """Unpickled, it would make a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.fixture(scope="session")
-def published():
-    """The figures that the tutorial printed, and the starting weights behind them."""
-    return json.loads((ROOT / "tests/published_runs.json").read_text(encoding="utf-8"))
+def fails(capsys, words, function, *args, code=1):
+    """Check that ``function(*args)`` ends the program with one line naming ``words``."""
+    with pytest.raises(SystemExit) as error:
+        function(*args)
+    assert error.value.code == code
+    error_line(capsys.readouterr().err, *words)

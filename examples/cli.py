@@ -1,0 +1,112 @@
+"""The command line of a lesson, and how a lesson ends early: in one line.
+
+Exit codes: 2 for the command line, 1 for other errors, 130 after Ctrl-C, 141 if the
+reader of a pipe has gone.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from common import HERE, LAUNCHED, ROOT, fail, pick_device
+
+HELP = {
+    "epochs": "passes over the training data",
+    "lr": "learning rate",
+    "batch_size": "examples per training step",
+    "published": "start from the weights of the published run",
+    "sample": "use the small sample in data/ instead of the full data set",
+    "resume": "continue from the checkpoint of the last run",
+    "data": "CSV file whose last column is the label",
+    "seed": "seed of the random numbers",
+    "device": "cpu, cuda, mps, xpu, or auto for the accelerator",
+    "output": "folder for figures and models",
+}
+
+
+def positive_int(text):
+    if not 0 < int(text) <= 10**9:
+        raise ValueError
+    return int(text)
+
+
+def positive_float(text):
+    if not 0 < float(text) <= torch.finfo(torch.float32).max:
+        raise ValueError
+    return float(text)
+
+
+def parse_args(doc: str | None, **defaults) -> Namespace:
+    """Read the command line, seed PyTorch, and create the output folder.
+
+    Each keyword is an option of the lesson with its default; ``seed``, ``device`` and
+    ``output`` are added. The first line of ``doc`` becomes the description. Only a
+    script that was itself started reads the command line: a notebook, a console or a
+    program that imports a lesson gets the defaults.
+    """
+    parser = argparse.ArgumentParser(
+        description=(doc or "").strip().partition("\n")[0],
+        usage="%(prog)s [options]",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.error = partial(fail, code=2)
+    types = {int: positive_int, float: positive_float}
+    shared = {"seed": 0, "device": "cpu", "output": ROOT / "outputs"}
+    for name, default in (shared | defaults).items():
+        flag, kind = "--" + name.replace("_", "-"), type(default)
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", help=HELP[name])
+        else:
+            convert = int if name == "seed" else types.get(kind, kind)
+            parser.add_argument(
+                flag, type=convert, default=default, metavar="X", help=HELP[name]
+            )
+    script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
+    started = Path(script).resolve() == Path(sys.argv[0]).resolve()
+    args = parser.parse_args(sys.argv[1:] if started else [])
+    if not 0 <= args.seed < 2**32:  # scikit-learn's range
+        parser.error("argument --seed: must be from 0 to 4294967295")
+    # A console that runs the script sets sys.argv, not the command line of Python.
+    prompt = sys.flags.inspect or sys.orig_argv[-len(sys.argv) :] != sys.argv
+    if started and not prompt and not hasattr(sys, "ps1"):
+        sys.stdout.reconfigure(line_buffering=True)  # also into a pipe
+        sys.excepthook = _on_exception
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            hint = "; --resume continues the run" if "resume" in args else ""
+            signal.signal(signal.SIGINT, partial(_on_interrupt, hint))
+    args.device = pick_device(args.device)
+    args.output.mkdir(parents=True, exist_ok=True)
+    if not os.access(args.output, os.W_OK):
+        fail(f"cannot write to {args.output}; see --output")
+
+    plt.style.use(HERE / "lessons.mplstyle")
+    torch.manual_seed(args.seed)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # operations this small gain nothing from a second
+    return args
+
+
+def _on_interrupt(hint, *_):
+    """End at once: an exception could be caught, or become another, in a library."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        os.write(2, f"interrupted; saved files are complete{hint}\n".encode())
+    os._exit(130)
+
+
+def _on_exception(kind, error, traceback):
+    """Print one line for what is no fault of the program: a full disk, a lost peer."""
+    if issubclass(kind, BrokenPipeError):  # as in: python lesson.py | head
+        os._exit(141)
+    lost_peer = LAUNCHED and ("gloo" in str(error) or "torch.distributed" in str(kind))
+    if issubclass(kind, OSError) or lost_peer:
+        os.write(2, f"error: {error}".partition("\n")[0].encode() + b"\n")
+        os._exit(1)
+    sys.__excepthook__(kind, error, traceback)
