@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import runpy
 import signal
@@ -135,3 +136,9 @@ def fails(capsys, words, function, *args, code=1):
         function(*args)
     assert error.value.code == code
     error_line(capsys.readouterr().err, *words)
+
+
+@pytest.fixture(scope="session")
+def published():
+    """The numbers that the tutorial printed, and the starting weights behind them."""
+    return json.loads((ROOT / "data/published_runs.json").read_text(encoding="utf-8"))
