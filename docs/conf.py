@@ -1,5 +1,6 @@
 """Sphinx's settings for the gallery; `gallery.py` has what they cannot say."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,17 +13,22 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "gallery",
 ]
 autodoc_member_order = "bysource"
 default_role = "py:obj"  # `common.fit` in the prose of a lesson
 exclude_patterns = ["examples"]
+templates_path = ["_templates"]
+copybutton_selector = "div.highlight:not(.sphx-glr-script-out *) > pre"
 
 html_theme = "furo"
+html_baseurl = os.environ.get("SITE_URL", "")  # where the pages will be, if known
 html_static_path = ["_static", "_build/tex-svg.js"]
 html_favicon = "_static/icon.svg"
 html_css_files = ["gallery.css"]
+html_js_files = [("bowl.js", {"defer": "defer"})]
 html_copy_source = html_domain_indices = html_use_index = False
 html_permalinks = html_show_copyright = False
 pygments_dark_style = "github-dark"
@@ -43,20 +49,12 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": ".",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "lessons.place",
-    "reset_argv": "gallery.command_line",
-    "image_scrapers": ("matplotlib", "gallery.animations"),
+    "reset_argv": "gallery.set_options",
+    "image_scrapers": ("gallery.figures",),
     "capture_repr": ("_repr_html_",),
     "abort_on_example_error": True,
     "inspect_global_variables": False,
     "download_all_examples": False,
-    "min_reported_time": 60,  # seconds
     "write_computation_times": False,
     "show_signature": False,
-    "first_notebook_cell": """\
-# This notebook imports common.py and others, which must lie beside it. The zip file at
-# the end of the lesson's page has them, the data, and requirements.txt: unpack all of
-# it and open the notebook there. It has no command line; change the arguments of
-# options() instead.
-""",
 }

@@ -4,76 +4,201 @@ Sphinx reads a folder that is made anew for each build, with links to the lesson
 ``examples/``: a run of the gallery leaves nothing among the lessons themselves.
 """
 
+import functools
+import html
 import json
 import os
-import zipfile
+import re
 from pathlib import Path
 
-from sphinx_gallery.scrapers import figure_rst
+import matplotlib.pyplot as plt
+import torch
 
-from lessons import LESSONS, MODULES, ROOT
+import cli
+from lessons import ABOUT, LESSONS, MODULES, ROOT
 from make_thumbnails import make_thumbnail
+from notebooks import save_downloads
 
 DOCS = ROOT / "docs"
-DATA = [*ROOT.glob("data/*.csv"), *ROOT.glob("data/*_sample/*")]
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")  # owner/name, known on GitHub
+parse_args = cli.parse_args
 
 
-def command_line(gallery_conf, script_vars):
-    """Return a lesson's options, and those that the tests ask for, as a JSON object."""
+def set_options(gallery_conf, script_vars):
+    """Let a lesson's figures stay in this build, and tests ask for fewer epochs."""
     more = json.loads(os.environ.get("LESSON_OPTIONS", "{}"))
-    lesson = Path(script_vars["src_file"]).stem
-    return ["--output", "outputs", *map(str, more.get(lesson, []))]
+    changes = more.get(Path(script_vars["src_file"]).stem, {})
+
+    @functools.wraps(parse_args)
+    def with_changes(doc, **defaults):
+        return parse_args(doc, **defaults | changes, output=Path("outputs"))
+
+    cli.parse_args = with_changes
+    return []
 
 
-def animations(block, block_vars, gallery_conf):
-    """Move the GIFs that a cell has saved to its page; return reST that shows them."""
-    gifs = Path("outputs").glob("*.gif")
-    images = [
-        gif.replace(Path(path).with_suffix(".gif"))
-        for gif, path in zip(gifs, block_vars["image_path_iterator"], strict=False)
-    ]
-    return figure_rst(images, gallery_conf["src_dir"])
+def describe(fig):
+    """Say what ``fig`` shows, from its titles, labels and legends."""
+    parts = []
+    for ax in fig.axes:
+        axes = " against ".join(filter(None, [ax.get_ylabel(), ax.get_xlabel()]))
+        legend = ", ".join(ax.get_legend_handles_labels()[1])
+        parts.append(": ".join(filter(None, [ax.get_title(), axes, legend])))
+    text = "; ".join(dict.fromkeys(filter(None, parts)))
+    return re.sub(r"[$\\]", "", " ".join(text.split()))
+
+
+def image(path, text, gallery_conf):
+    """Return reST that shows an image, with a link to the file in full size."""
+    inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
+    return (
+        f".. image:: /{inside}\n"
+        f"   :alt: {text}\n"
+        "   :class: sphx-glr-single-img\n"
+        f"   :target: _images/{Path(path).name}\n\n"
+    )
+
+
+def figures(block, block_vars, gallery_conf):
+    """Save the figures and GIFs of a cell; return reST that shows them."""
+    rst, paths = "", block_vars["image_path_iterator"]
+    for number, path in zip(plt.get_fignums(), paths, strict=False):
+        fig = plt.figure(number)
+        fig.savefig(path)
+        rst += image(path, describe(fig), gallery_conf)
+        if Path(path).name.startswith("sphx_glr_linear_regression_case1_001"):
+            rst += bowl(block_vars["example_globals"])
+    plt.close("all")
+    for gif, path in zip(Path("outputs").glob("*.gif"), paths, strict=False):
+        path = gif.replace(Path(path).with_suffix(".gif"))
+        rst += image(path, "The figure above, from the first epoch on", gallery_conf)
+    return rst
+
+
+def bowl(values):
+    """Return reST of the figure in bowl.js, with the numbers of the lesson's run."""
+    points, y = values["A"].double(), values["y"].cpu().double()
+    run = {
+        "start": values["start"].tolist(),
+        "minimum": torch.linalg.lstsq(points, y).solution.flatten().tolist(),
+        "hessian": (2 * points.T @ points).tolist(),
+        "rate": values["args"].lr,
+        "losses": values["losses"],
+    }
+    return (
+        f".. raw:: html\n\n   <div class='bowl' data-run='{json.dumps(run)}'></div>\n\n"
+    )
 
 
 def prepare(app):
-    """Collect what Sphinx reads: lessons, index, and a page of their modules."""
+    """Collect what Sphinx reads: lessons, pages of docs/, and one of the modules."""
     source = Path(app.srcdir)
     (source / "examples").mkdir()
     for lesson in LESSONS:
         (source / "examples" / lesson.name).symlink_to(lesson)
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
+    (source / "distributed.rst").symlink_to(DOCS / "distributed.rst")
     page = (DOCS / "modules.rst").read_text()
     for module in MODULES:
-        (source / module.name).symlink_to(module)
         page += (
             f"\n{module.name}\n{'-' * len(module.name)}\n\n"
-            f":download:`Download {module.name} <{module.name}>`\n\n"
             f".. automodule:: {module.stem}\n   :members:\n"
         )
     (source / "modules.rst").write_text(page)
 
 
-def complete(app):
-    """Add to each zip file what its lesson imports and reads; make the thumbnails."""
+def make_thumbnails(app):
     source = Path(app.srcdir)
-    for lesson in LESSONS:
-        with zipfile.ZipFile(source / f"{lesson.stem}.zip", "a") as archive:
-            archive.write(ROOT / "requirements.txt", "requirements.txt")
-            text = lesson.read_text()
-            for module in MODULES:
-                if f"from {module.stem} import" in text:
-                    archive.write(module, module.name)
-                    text += module.read_text()
-            for path in DATA:
-                inside = path.relative_to(ROOT)
-                if f'"{inside.parts[1]}"' in text:
-                    archive.write(path, inside)
+    for name in ABOUT:
         make_thumbnail(
-            source / f"examples/outputs/{lesson.stem}.png",
-            source / f"images/thumb/sphx_glr_{lesson.stem}_thumb.png",
+            source / f"examples/outputs/{name}.png",
+            source / f"images/thumb/sphx_glr_{name}_thumb.png",
         )
+
+
+def rewrite(app, docname, content):
+    """Put our own words in place of those that Sphinx-Gallery writes on a page."""
+    if docname == "index":
+        content[0] = (DOCS / "index.rst").read_text() + "".join(map(card, ABOUT))
+        content[0] += TOCTREE + "".join(f"   {name}\n" for name in PAGES)
+    elif docname in ABOUT:
+        text = content[0]
+        text = text[text.index(".. _sphx_glr_") :]
+        text = text[: text.index(f".. _sphx_glr_download_{docname}.py:")]
+        # That a figure was saved stands nowhere but under the figure.
+        text = re.sub(r"^    saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE)
+        text = re.sub(EMPTY_OUTPUT, "", text)
+        seconds = json.loads(Path(app.srcdir, f"{docname}.cost.json").read_text())
+        line = ways(docname, seconds["time"])
+        content[0] = re.sub(r"^(=+)$", rf"\1\n\n{line}", text, count=1, flags=re.M)
+
+
+EMPTY_OUTPUT = (
+    r"\.\. rst-class:: sphx-glr-script-out\n\n \.\. code-block:: none\n\s*(?=\n\S|\Z)"
+)
+PAGES = [*ABOUT, "distributed", "modules"]
+TOCTREE = """
+.. toctree::
+   :hidden:
+
+"""
+
+
+def card(name):
+    """Return reST of the index: a lesson's thumbnail, title, and what it shows."""
+    return f"""
+.. container:: lesson
+
+   .. image:: images/thumb/sphx_glr_{name}_thumb.png
+      :target: {name}.html
+      :alt:
+
+   :doc:`{name}`
+
+   {ABOUT[name].replace("`", "``")}
+"""
+
+
+def ways(name, seconds):
+    """Return reST of the line under a title: downloads, and the time of a run."""
+    links = [
+        f'<a href="{name}.ipynb" download>Notebook</a>',
+        f'<a href="{name}.py" download>Script</a>',
+        f'<a href="{name}.zip" download>Zip with all files</a>',
+    ]
+    if REPOSITORY:
+        address = f"https://colab.research.google.com/github/{REPOSITORY}"
+        links.append(
+            f'<a href="{address}/blob/notebooks/{name}.ipynb">Open in Colab</a>'
+        )
+    duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    links.append(f"takes about {duration}")
+    return f'.. raw:: html\n\n   <p class="ways">{" · ".join(links)}</p>\n'
+
+
+def add_to_page(app, pagename, templatename, context, doctree):
+    """Give the template a description, and addresses that only a public site has."""
+    context["repository"] = REPOSITORY
+    about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
+    tags = {"description": about}
+    if pagename in ABOUT and app.config.html_baseurl:
+        base = app.config.html_baseurl.rstrip("/")
+        tags["og:image"] = f"{base}/_images/sphx_glr_{pagename}_thumb.png"
+    context["metatags"] = "".join(
+        f'<meta name="{name}" property="{name}" content="{html.escape(text)}">'
+        for name, text in tags.items()
+    )
+
+
+def add_downloads(app, exception):
+    if exception is None:
+        for lesson in LESSONS:
+            save_downloads(lesson, lesson, Path(app.outdir))
 
 
 def setup(app):
     app.connect("builder-inited", prepare, priority=400)  # before Sphinx-Gallery, 500
-    app.connect("builder-inited", complete, priority=600)
+    app.connect("builder-inited", make_thumbnails, priority=600)
+    app.connect("source-read", rewrite)
+    app.connect("html-page-context", add_to_page)
+    app.connect("build-finished", add_downloads)

@@ -1,18 +1,13 @@
 """Which files of `examples/` are lessons, in what order, and which their modules."""
 
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 
-# Lessons are read in this order of their first words, and then by name.
-ORDER = ["linear", "logistic", "classification", "activation", "faster", "distributed"]
-
-
-def place(name):
-    """Return the sort key of the lesson with that file name."""
-    return ORDER.index(name.removesuffix(".py").partition("_")[0]), name
-
-
-SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-MODULES = [path for path in SCRIPTS if "\n# %%\n" not in path.read_text()]
-LESSONS = sorted(set(SCRIPTS) - set(MODULES), key=lambda path: place(path.name))
+# examples/README.md has a row per lesson, in reading order: its file, what it shows.
+_ROW = re.compile(r"^\| \[.+?\]\((\w+)\.py\) \| (.+) \|$", re.MULTILINE)
+ABOUT = dict(_ROW.findall((EXAMPLES / "README.md").read_text(encoding="utf-8")))
+LESSONS = [EXAMPLES / f"{name}.py" for name in ABOUT]
+MODULES = sorted(set(EXAMPLES.glob("*.py")) - set(LESSONS))

@@ -62,13 +62,11 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     shared = {"seed": 0, "device": "cpu", "output": ROOT / "outputs"}
     for name, default in (shared | defaults).items():
         flag, kind = "--" + name.replace("_", "-"), type(default)
+        convert = int if name == "seed" else types.get(kind, kind)
+        how = {"type": convert, "metavar": "X"}
         if kind is bool:
-            parser.add_argument(flag, action="store_true", help=HELP[name])
-        else:
-            convert = int if name == "seed" else types.get(kind, kind)
-            parser.add_argument(
-                flag, type=convert, default=default, metavar="X", help=HELP[name]
-            )
+            how = {"action": "store_true"}
+        parser.add_argument(flag, default=default, help=HELP[name], **how)
     script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
     started = Path(script).resolve() == Path(sys.argv[0]).resolve()
     args = parser.parse_args(sys.argv[1:] if started else [])

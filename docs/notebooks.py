@@ -1,0 +1,103 @@
+"""Make the notebook and the zip file of a lesson: both run alone in an empty folder."""
+
+import base64
+import json
+import re
+import zipfile
+import zlib
+from copy import deepcopy
+
+from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
+from sphinx_gallery.notebook import jupyter_notebook
+from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+
+from lessons import EXAMPLES, MODULES, ROOT
+
+DATA = [path for path in ROOT.glob("data/*") if path.suffix in (".csv", ".json")]
+TITLE = '# @title {} {{ display-mode: "form" }}\n'
+MODULE_CELL = """\
+# Run this cell first: it writes them beside the notebook, unless they are there.
+from pathlib import Path
+
+FILES = {}
+"""
+WRITE_MODULES = """\
+for name, text in FILES.items():
+    if not Path(name).exists():
+        Path(name).write_text(text, encoding="utf-8")
+"""
+WRITE_DATA = """\
+for name, text in DATA.items():
+    if not Path(name).exists():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(zlib.decompress(base64.b64decode(text)))
+"""
+
+
+def modules_of(lesson):
+    """Return the modules that a lesson imports, and those that they import."""
+    found, todo = {EXAMPLES / "lessons.mplstyle"}, [lesson]
+    while todo:
+        names = re.findall(r"^from (\w+) import", todo.pop().read_text("utf-8"), re.M)
+        new = {path for path in MODULES if path.stem in names} - found
+        found |= new
+        todo += new
+    return sorted(found)
+
+
+def data_of(lesson):
+    """Return the small files in data/ that a lesson names, by constant or file name."""
+    text = lesson.read_text("utf-8")
+    return [p for p in DATA if p.stem.upper() in text or f'"{p.name}"' in text]
+
+
+def notebook(script, lesson):
+    """Return the notebook of ``script``, which is ``lesson`` or a translation of it."""
+    _, blocks = split_code_and_text_blocks(str(script))
+    content = jupyter_notebook(blocks, deepcopy(DEFAULT_GALLERY_CONF), EXAMPLES)
+    text = TITLE.format("The modules that this lesson imports") + MODULE_CELL
+    for path in modules_of(lesson):
+        text += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8')}'''\n"
+    cells = [text + WRITE_MODULES]
+    if data := data_of(lesson):
+        text = TITLE.format("The data that it reads, packed")
+        text += "import base64\nimport zlib\nfrom pathlib import Path\n\nDATA = {}\n"
+        for path in data:
+            packed = base64.encodebytes(zlib.compress(path.read_bytes(), 9)).decode()
+            text += f'DATA["{path.relative_to(ROOT).as_posix()}"] = """\n{packed}"""\n'
+        cells.append(text + WRITE_DATA)
+    content["cells"][1:1] = [  # after the title
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}},
+            "outputs": [],
+            "source": [text],
+        }
+        for text in cells
+    ]
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def save_downloads(script, lesson, folder):
+    """Write script, notebook and zip file of a lesson into ``folder``."""
+    text = script.read_text("utf-8")
+    (folder / f"{lesson.stem}.py").write_text(text, "utf-8")
+    content = notebook(script, lesson)
+    (folder / f"{lesson.stem}.ipynb").write_text(content, "utf-8")
+    with zipfile.ZipFile(
+        folder / f"{lesson.stem}.zip", "w", zipfile.ZIP_DEFLATED
+    ) as archive:
+        archive.writestr(f"{lesson.stem}.py", text)
+        archive.writestr(f"{lesson.stem}.ipynb", content)
+        archive.write(ROOT / "requirements.txt", "requirements.txt")
+        for path in modules_of(lesson):
+            archive.write(path, path.name)
+        for path in [*data_of(lesson), *sample_of(lesson)]:
+            archive.write(path, path.relative_to(ROOT))
+
+
+def sample_of(lesson):
+    """Return the sample of Fashion-MNIST, for a lesson that has ``--sample``."""
+    has_sample = "sample=False" in lesson.read_text("utf-8")
+    return sorted(ROOT.glob("data/*_sample/*.gz")) if has_sample else []

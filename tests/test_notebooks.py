@@ -1,0 +1,65 @@
+"""Does each notebook run alone, in an empty folder, and write the files it brings?"""
+
+import json
+import re
+
+import pytest
+from conftest import NAMES, ROOT
+
+pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
+import nbclient
+import nbformat
+
+from lessons import LESSONS
+from notebooks import data_of, modules_of, notebook, save_downloads
+
+FEW = ["linear_regression_case1", "logistic_regression_case2"]
+
+
+def run_alone(text, folder):
+    """Run a notebook in ``folder`` with few epochs; return its outputs."""
+    content = nbformat.reads(text, as_version=4)
+    nbformat.validate(content)
+    (setup,) = (c for c in content.cells if "\nargs = parse_args(" in c.source)
+    setup.source = re.sub(r"epochs=\d+", "epochs=2", setup.source)
+    nbclient.NotebookClient(
+        content,
+        resources={"metadata": {"path": str(folder)}},
+        shutdown_kernel="immediate",
+        timeout=300,
+    ).execute()
+    return [out for cell in content.cells for out in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in NAMES],
+)
+def test_alone(tmp_path, name):
+    (lesson,) = (path for path in LESSONS if path.stem == name)
+    outputs = run_alone(notebook(lesson, lesson), tmp_path)
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+    assert [out.text for out in outputs if out.get("name") == "stderr"] == []
+    assert (tmp_path / f"outputs/{name}.png").exists()
+    for path in modules_of(lesson):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    for path in data_of(lesson):
+        assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_the_cells_that_it_brings(tmp_path, lesson):
+    """After the title, folded, short; a file that is there is left as it is."""
+    save_downloads(lesson, lesson, tmp_path)
+    cells = json.loads((tmp_path / f"{lesson.stem}.ipynb").read_text("utf-8"))["cells"]
+    assert cells[0]["cell_type"] == "markdown"
+    brought = [c for c in cells if c["metadata"].get("cellView") == "form"]
+    assert brought == cells[1 : 2 + bool(data_of(lesson))]
+    sources = ["".join(cell["source"]) for cell in brought]
+    assert len(sources[0].splitlines()) <= 600
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        (tmp_path / "common.py").write_text("mine")
+        for source in sources:
+            exec(source, {})
+    assert (tmp_path / "common.py").read_text() == "mine"
