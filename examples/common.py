@@ -48,7 +48,7 @@ def pick_device(name: str) -> torch.device:
         name = str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # the latter without CUDA
+    except (RuntimeError, AssertionError, ImportError) as error:  # it varies by device
         reason = str(error).splitlines()[0]
         fail(f"argument --device: cannot use {name}, try auto ({reason})", code=2)
 
@@ -150,12 +150,12 @@ def loss_and_accuracy(
 
     ``logits`` are of shape (n, classes) with class indices ``y`` of shape (n,), or both
     are of shape (n, 1) with labels 0 and 1; raises ValueError for any other shapes.
-    All examples count the same, which a mean over batch means would not give if the
-    last batch is shorter.
+    All examples count the same, also those of a shorter last batch.
     """
-    predictions = logits > 0 if logits.shape[1:] == (1,) else logits.argmax(1)
-    if predictions.shape != y.shape:
+    binary = logits.shape[1:] == (1,)
+    if logits.ndim != 2 or y.shape != logits.shape[: 1 + binary]:
         raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(y.shape)}")
+    predictions = logits > 0 if binary else logits.argmax(1)
     return loss_fn(logits, y).item(), (predictions == y).sum().item() / len(y)
 
 

@@ -1,0 +1,128 @@
+"""Is the command line read as a reader expects, and does every end take one line?"""
+
+import runpy
+import signal
+import sys
+import time
+from subprocess import PIPE, Popen, run
+
+import pytest
+import torch
+from conftest import NAMES, ROOT, environment, error_line, fails, script
+
+from common import load
+
+LINEAR, LOGISTIC = "linear_regression_case3", "logistic_regression_case3 --sample"
+PARSE = "import cli; args = cli.parse_args('T', epochs=7, output=cli.Path())\n"
+SCRIPT = f"""
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: print("mine", sys.argv, lesson.args.epochs))
+import common, lesson
+{PARSE}
+signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{PARSE}
+try: signal.raise_signal(signal.SIGINT)
+except BaseException: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "values", "code"),
+    [
+        (LINEAR, "--epochs", "0 ten 10000000000", 2),
+        (LINEAR, "--lr", "nan 1e300", 2),
+        *[(LINEAR, "--output", "/proc", 1)] * (sys.platform == "linux"),  # read-only
+        (LINEAR, "--seed", "-1", 2),
+        (LINEAR, "--device", "gpu cuda:99", 2),
+        (LINEAR, "--epoch", "3", 2),
+        (LOGISTIC, "--lr", "1e38", 1),
+    ],
+)
+def test_bad_options(lesson, capsys, line, option, values, code):
+    for value in values.split():
+        fails(capsys, [option], lesson, *line.split(), option, value, code=code)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_short_and_names_the_options(monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", [str(script(name)), "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    out = capsys.readouterr().out
+    assert all(option in out for option in ("--seed X", "--device X", "--output X"))
+    assert len(out.splitlines()) <= 25
+
+
+def test_options(monkeypatch, tmp_path):
+    """The defaults, unless a script was started with a command line of its own."""
+
+    def options(*argv, **namespace):
+        monkeypatch.setattr(sys, "argv", list(argv))
+        exec("import cli; a = cli.parse_args('T', epochs=7, sample=False)", namespace)
+        return vars(namespace["a"])
+
+    monkeypatch.setattr("cli.ROOT", tmp_path)
+    defaults = {"epochs": 7, "sample": False, "seed": 0}
+    defaults |= {"device": torch.device("cpu"), "output": tmp_path / "outputs"}
+    given = options("x.py", "--epochs", "3", "--sample", "--seed", "5", __file__="x.py")
+    assert given == defaults | {"epochs": 3, "sample": True, "seed": 5}
+    assert torch.initial_seed() == 5
+    assert options("x.py", __file__="x.py") == defaults
+    auto = options("x.py", "--device", "auto", __file__="x.py")["device"].type
+    assert (auto == "cpu") != torch.accelerator.is_available()
+    assert options("ipython", "--pylab") == defaults
+    assert options("mine.py", "--mine", __file__="x.py") == defaults
+    assert torch.get_num_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    torch.set_num_threads(2)
+    options("x.py")
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("line", [f"-B {LINEAR}", f"-B {LOGISTIC}", f"-i {LINEAR}"])
+def test_control_c(output, line):
+    """After ``python -i lesson.py`` the prompt comes, and all variables are there."""
+    flag, name, *argv = line.split()
+    argv += ["--output", output, "--epochs", 10**6]
+    command = map(str, [sys.executable, "-u", flag, script(name), *argv])
+    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        process.stdout.readline()
+        checkpoint = output / f"{name}.checkpoint"
+        while LOGISTIC in line and not checkpoint.exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate("print('still', args.epochs)\n")
+    if flag == "-i":
+        assert (process.returncode, stdout.split("\n")[-2]) == (0, "still 1000000")
+    else:
+        assert (process.returncode, stderr.count("\n")) == (130, 1)
+    assert ("--resume" in stderr) == (LOGISTIC in line)
+    whole = {path: load(path) for path in output.glob("[!.]*")}
+    assert list(whole) == [checkpoint] * (LOGISTIC in line)
+
+
+def test_a_script_of_one_s_own(tmp_path):
+    """It keeps its Ctrl-C and command line; no library swallows that of a lesson."""
+    (tmp_path / "main.py").write_text(SCRIPT)
+    (tmp_path / "lesson.py").write_text(PARSE)
+    command = [sys.executable, "main.py", "--epochs", "3"]
+    env = environment(PYTHONPATH=str(ROOT / "examples"))
+    done = run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1)
+    assert done.stdout == "mine ['main.py', '--epochs', '3'] 7\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux has it")
+def test_nowhere_to_write(start):
+    process = start(LINEAR, "--epochs", 10**6)  # as in: python lesson.py | head -1
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 141)
+    with open("/dev/full", "w") as full:
+        process = start(LINEAR, stdout=full)
+    error_line(process.stderr.read())
+    assert process.wait() == 1
+    process = start(LINEAR, "--output", __file__)  # no folder
+    error_line(process.stderr.read(), __file__)
+    assert process.wait() == 1

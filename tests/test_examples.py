@@ -1,0 +1,40 @@
+"""Does every lesson run as a reader runs it? A new lesson is one more line here."""
+
+import shutil
+
+import pytest
+from conftest import NAMES, ROOT, environment
+
+OPTIONS = {
+    "linear_regression_case1": "--epochs 2",
+    "linear_regression_case2": "--epochs 2",
+    "linear_regression_case3": "--epochs 2",
+    "logistic_regression_case1": "--epochs 2",
+    "logistic_regression_case2": "--epochs 2",
+    "logistic_regression_case3": "--epochs 2 --sample",
+    "classification": "--epochs 2",
+    "activation_functions": "",
+    "faster_training": "--epochs 2 --sample",
+    "distributed_logistic_regression": "--epochs 2 --sample",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lesson(run, output, tmp_path, name):
+    """No warning, at least one figure, and nothing outside the folder of outputs."""
+    done = run(name, *OPTIONS[name].split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {p.read_bytes()[:4] for p in output.glob(f"{name}*.png")} == {b"\x89PNG"}
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_another_place(lesson, run, tmp_path, monkeypatch):
+    """A space and Chinese characters in the path, a C locale, no HOME, ``-O``."""
+    usual = lesson("linear_regression_case3")
+    monkeypatch.setattr("conftest.ROOT", here := tmp_path / "我的 课程")
+    shutil.copytree(ROOT / "examples", here / "examples")
+    env = environment(LC_ALL="C", PYTHONOPTIMIZE="1")
+    env.pop("HOME", None)
+    done = run("linear_regression_case3", "--output", here, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == usual.out.replace(str(usual.output), str(here))

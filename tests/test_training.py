@@ -1,0 +1,101 @@
+"""Do the training loops do what a textbook does, and evaluate what its name says?"""
+
+import numpy as np
+import pytest
+import torch
+from conftest import fails
+from torch import nn
+from torch.utils.data import DataLoader
+
+from common import evaluate, fit, shuffled_batches, train_epoch
+
+LOSS = nn.CrossEntropyLoss()
+
+
+def linear(n_in, n_out, lr, momentum=0.0):
+    torch.manual_seed(0)
+    model = nn.Linear(n_in, n_out).eval()
+    return model, torch.optim.SGD(model.parameters(), lr, momentum)
+
+
+def test_fit_is_gradient_descent(capsys):
+    """The same steps in NumPy, with the loss taken before each of them."""
+    x, y = np.array([[1.0, 1], [2, 1], [4, 1]]), np.array([[3.0], [5], [4]])
+    model, optimizer = linear(1, 1, lr=0.1)
+    w, expected = np.array([[model.weight.item()], [model.bias.item()]]), []
+    for _ in range(5):
+        expected.append(((x @ w - y) ** 2).mean())
+        w -= 0.1 * 2 * x.T @ (x @ w - y) / 3
+    data = torch.tensor(x[:, :1]).float(), torch.tensor(y).float()
+    losses = fit(model, *data, nn.MSELoss(), optimizer, 5, log_every=2, first=8)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert [p.item() for p in model.parameters()] == pytest.approx(w[:, 0], rel=1e-5)
+    assert model.training
+    printed = [float(x) for x in capsys.readouterr().out.split()[1::2] if x != "loss"]
+    assert printed == pytest.approx([8, losses[0], 10, losses[2], 12, losses[4]], 1e-5)
+
+
+@pytest.mark.parametrize("epochs", [100, 1])
+def test_fit_ends_when_the_loss_is_not_finite(capsys, epochs):
+    """Also after the last step: before the only one of them the loss was finite."""
+    (model, optimizer), x = linear(1, 1, lr=1e30), torch.ones(1, 1)
+    fails(capsys, ["--lr"], fit, model, x, 2 * x, nn.MSELoss(), optimizer, epochs)
+
+
+@pytest.mark.parametrize(("n", "size"), [(150, 64), (7, 7), (5, 1), (3, 10)])
+def test_epochs_are_those_of_data_loaders(n, size):
+    """Three epochs, each followed by a loader of test data; the last batch is short."""
+    x, y = torch.randn(n, 4), torch.randint(3, (n,))
+    model, optimizer = linear(4, 3, lr=0.5, momentum=0.9)
+    expected, orders = [], []
+    for _ in range(3):
+        loss_sum = correct = 0
+        for indices in DataLoader(range(n), size, shuffle=True):
+            logits = model(x[indices])
+            loss = LOSS(logits, y[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.item() * len(indices)
+            correct += (logits.argmax(1) == y[indices]).sum().item()
+            orders.append(indices.tolist())
+        expected.append((pytest.approx(loss_sum / n, rel=1e-6), correct / n))
+        list(DataLoader(range(10)))
+    weight = model.weight
+    model, optimizer = linear(4, 3, lr=0.5, momentum=0.9)
+    for result in expected:
+        batches = shuffled_batches(x, size)
+        assert [batch.tolist() for batch in batches] == orders[: len(batches)]
+        del orders[: len(batches)]
+        assert train_epoch(model, x, y, LOSS, optimizer, batches) == result
+    assert torch.equal(model.weight, weight)
+    assert model.training
+
+
+@pytest.mark.parametrize(("n_out", "loss_fn"), [(3, LOSS), (1, nn.BCEWithLogitsLoss())])
+def test_evaluate(n_out, loss_fn):
+    """A mean over examples, in eval mode and without gradients."""
+    x, seen = torch.randn(2300, 4), set()
+    model = nn.Sequential(nn.Linear(4, n_out), nn.Dropout(0.5))
+    model.register_forward_hook(lambda *_: seen.add(torch.is_grad_enabled()))
+    logits = (x @ model[0].weight.T + model[0].bias).detach().numpy()
+    if n_out == 1:  # the second of two logits, the first of which is 0
+        logits = np.hstack([0 * logits, logits])
+    y = torch.randint(logits.shape[1], (2300,))
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(2300), y]
+    labels = y if n_out > 1 else y[:, None].float()
+    expected = losses.mean(), (logits.argmax(1) == y.numpy()).mean()
+    assert evaluate(model, x, labels, loss_fn) == pytest.approx(expected, rel=1e-5)
+    assert seen == {False}
+
+
+@pytest.mark.parametrize("loss_fn", [LOSS, nn.MSELoss()], ids=repr)
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [((7, 1), 7), (7, (7, 1)), (7, 7), ((7, 9), (7, 1)), ((7, 3, 3), (7, 3))],
+)
+def test_other_shapes_are_errors(logits, labels, loss_fn):
+    """Never a broadcast, which could give an accuracy above 1."""
+    y = torch.zeros(labels, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"\(7,"):
+        evaluate(nn.Identity(), torch.zeros(logits), y, loss_fn)
