@@ -1,32 +1,27 @@
 """Draw the sample of Fashion-MNIST in this folder from the full data set.
 
-Takes the first 400 training and the first 100 test pictures of each class, in their
-order, and prints the size and MD5 of each file unpacked, as `examples/fashion_mnist.py`
-lists them. Run it as ``PYTHONPATH=examples python data/make_fashion_mnist_sample.py``.
+It holds the first 400 training and the first 100 test images of each class, in their
+order. Run it as ``PYTHONPATH=examples python data/make_fashion_mnist_sample.py``.
 """
 
 import gzip
-import hashlib
 
 import numpy as np
 
-from fashion_mnist import FULL, SAMPLE_FOLDER, read_files
+from lesson_data import SAMPLE_FOLDER, read_files
 
 SAMPLE_FOLDER.mkdir(exist_ok=True)
-names, files = list(FULL), read_files()
-for split, k in ((0, 400), (2, 100)):  # the training files, the test files
-    images, labels = files[split : split + 2]
+files = read_files()
+for part, k in (("train", 400), ("t10k", 100)):
+    labels = files[f"{part}-labels-idx1-ubyte"]
     classes = np.frombuffer(labels, np.uint8, offset=8)
-    rows = np.sort(
-        np.concatenate([np.flatnonzero(classes == c)[:k] for c in range(10)])
-    )
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
-    # An IDX header: four bytes that tell type and dimensions, four for each size.
-    count = len(rows).to_bytes(4, "big")
-    for name, data in (
-        (names[split], images[:4] + count + images[8:16] + pixels[rows].tobytes()),
-        (names[split + 1], labels[:4] + count + classes[rows].tobytes()),
+    rows = np.sort([np.flatnonzero(classes == c)[:k] for c in range(10)], axis=None)
+    for name, start, shape in (
+        (f"{part}-images-idx3-ubyte", 16, (-1, 28, 28)),
+        (f"{part}-labels-idx1-ubyte", 8, (-1,)),
     ):
-        packed = gzip.compress(data, mtime=0)
+        data = np.frombuffer(files[name], np.uint8, offset=start).reshape(shape)
+        # An IDX header: four bytes for type and dimensions, then four for each size.
+        header = files[name][:4] + len(rows).to_bytes(4, "big") + files[name][8:start]
+        packed = gzip.compress(header + data[rows].tobytes(), mtime=0)
         (SAMPLE_FOLDER / f"{name}.gz").write_bytes(packed)
-        print(f'"{name}": ({len(data)}, "{hashlib.md5(data).hexdigest()}"),')

@@ -24,7 +24,8 @@ HELP = {
     "published": "start from the weights of the published run",
     "sample": "use the small sample in data/ instead of the full data set",
     "resume": "continue from the checkpoint of the last run",
-    "data": "CSV file whose last column is the label",
+    "data": "CSV file with a label of two values",
+    "label": "name or number (from 1) of the label column; else it is the last",
     "seed": "seed of the random numbers",
     "device": "cpu, cuda, mps, xpu, or auto for the accelerator",
     "output": "folder for figures and models",
@@ -105,6 +106,6 @@ def _on_exception(kind, error, traceback):
         os._exit(141)
     lost_peer = LAUNCHED and ("gloo" in str(error) or "torch.distributed" in str(kind))
     if issubclass(kind, OSError) or lost_peer:
-        os.write(2, f"error: {error}".partition("\n")[0].encode() + b"\n")
-        os._exit(1)
+        sys.stderr, sys.stdout = sys.__stderr__, None  # no prefix, no flush at the end
+        fail(str(error).partition("\n")[0])
     sys.__excepthook__(kind, error, traceback)

@@ -1,0 +1,200 @@
+"""Is each table and each image read right, or refused in one line?"""
+
+import gzip
+import hashlib
+import random
+import runpy
+import shutil
+import socket
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, error_line, fails
+from torchvision.datasets import FashionMNIST, utils
+from torchvision.transforms import ToTensor
+
+import lesson_data as data
+from lesson_data import DIABETES, load_fashion_mnist, read_csv, read_files
+
+ROWS = "1,2.5,0\n3,-4e2,1\n3,7,1\n"
+
+
+def table(folder, text):
+    path = folder / "table.csv"
+    path.write_text(text, "utf-8", "surrogateescape", newline="")
+    return path
+
+
+@pytest.mark.parametrize("first", ["", "a,b,y", '"a 1 2 3",Na,y', "0,1,0", "0,1,y"])
+@pytest.mark.parametrize(("zero", "one"), [(0, "1.0"), (9, 10), (False, True), "bg"])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "  ", "\n\n", "\r\n", " \n,,\n"])
+def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
+    text = f"\ufeff{first}\n1,2.5,{zero}\n3,-4e2,{one}\n3,7,{one}"
+    text = text.replace("\n" if "\n" in mark else ",", mark)
+    features, labels, _ = read_csv(table(tmp_path, text))
+    assert features.tolist() == [[1, 2.5], [3, -400], [3, 7]]
+    assert labels.tolist() == [0, 1, 1]
+    out = capsys.readouterr().out
+    assert f"class 0 is '{zero}' (1 rows), class 1 is '{one}' (2 rows)" in out
+    assert ("label: y;" if "y" in first else "label: column 3;") in out
+    assert ("pandas" in out) == first.startswith("0")
+
+
+def test_label_column(tmp_path, capsys):
+    path = table(tmp_path, "y,a;,z\n1,5,0\n0,True,1\n1,false,1\n")
+    for label in ("y", "1"):
+        features, labels, names = read_csv(path, label)
+        assert "label: y; class 0 is '0' (1 rows)" in capsys.readouterr().out
+        assert features.tolist() == [[5, 0], [1, 1], [0, 1]]
+        assert (labels.tolist(), names) == ([1, 0, 1], ["a;", "z"])
+    for label in ("0", "4", "-1", "x", "9" * 9999):
+        fails(capsys, ["--label", path, label[:9]], read_csv, path, label, code=2)
+    path = table(tmp_path, "0,1,2,y\n1,5,7,0\n0,6,8,1\n1,7,7,1\n")  # a name wins
+    assert read_csv(path, "2")[0].tolist() == [[1, 5, 0], [0, 6, 1], [1, 7, 1]]
+
+
+def test_missing_cells_and_files(tmp_path, capsys):
+    path = table(tmp_path, "?,,0\nNA,1,1\n2,nan,1\n")
+    features, _, names = read_csv(path)
+    np.testing.assert_array_equal(features, [[np.nan] * 2, [np.nan, 1], [2, np.nan]])
+    words = [path, "4 cells", "2 in column 1", "2 in column 2", "model_selection.py"]
+    fails(capsys, words, data.require_complete, path, features, names)
+    for path in (tmp_path, tmp_path / "none.csv", table(tmp_path, "")):
+        fails(capsys, [path], read_csv, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0\n1\n", ["row 1"]),
+        (ROWS + "1,1e39,0\n", ["row 4, column 2:", "'1e39'"]),  # inf in float32
+        (ROWS + "1,1_0,0\n", ["row 4, column 2:", "'1_0'"]),
+        (f"\n{ROWS}1,{9999 * 'x'},0\n", ["row 5, column 2:", f"'{39 * 'x'}\n"]),
+        (ROWS + "1,2,3,0\n", ["row 4", "4 cells"]),
+        (ROWS + '1,"2"5,0\n', ["table.csv"]),
+        (ROWS + "1,2,\n", ["row 4", "column 3", "label"]),
+        (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
+        ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
+        (",a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),  # from pandas
+        ("Unnamed: 0,a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),
+        ("a,y,\n5,0,\n6,1,\n", ["column 3 is empty"]),  # a comma ends each line
+        ("a,b,y\n5,?,0\n6,NA,1\n", ["column 2 is empty"]),
+        ("a,y,\n5,0\n6,1\n", ["row 2", "2 cells", "comma"]),
+        ("a;y\n69,6;0\n70,0;1\n", ["row 2, a:", "'69,6'", "semicolons"]),
+        ("gr\udcf6\udcdfe,y\n5,0\n6,1\n", ["utf-8"]),  # Latin-1
+    ],
+)
+def test_tables_that_are_refused(tmp_path, capsys, text, words):
+    path = table(tmp_path, text)
+    fails(capsys, [path, *words], read_csv, path)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_tables(tmp_path, capsys, count):
+    """A damaged table is refused in one line, or what it says is what comes out."""
+    rng, good = random.Random(count), 0
+    for _ in range(count):
+        text = "".join(DIABETES.read_text("utf-8").splitlines(keepends=True)[:20])
+        for _ in range(rng.randint(1, 3)):
+            i = rng.randrange(len(text))
+            new = rng.choice(["", *',;"\n\r\t ?._e-Nx0179é', text[i : i + 40]])
+            text = text[:i] + new + text[i + rng.randint(0, 2) :]
+        try:
+            features, labels, _ = read_csv(table(tmp_path, text))
+        except SystemExit:
+            error_line(capsys.readouterr().err, tmp_path)
+            continue
+        good += 1
+        _, *lines = [line.split(",") for line in text.splitlines() if line.strip()]
+        rows = [
+            [float(cell.strip(' \t?"') or "nan") for cell in line] for line in lines
+        ]
+        np.testing.assert_array_equal(np.c_[features, labels], rows, text)
+    assert 0.1 < good / count < 0.9
+
+
+def test_diabetes_table():
+    features, labels, _ = read_csv(DIABETES)
+    assert (features.shape, labels.sum()) == ((768, 8), 268)
+    zeros = (features == 0).sum(axis=0)  # missing in columns 1 to 5
+    assert zeros.tolist() == [111, 5, 35, 227, 374, 11, 0, 0]
+    assert np.allclose(features.mean(axis=0)[[1, 7]], [120.8945, 33.2409], atol=1e-4)
+
+
+@pytest.mark.parametrize("sample", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_images_are_those_of_torchvision(tmp_path, sample):
+    (raw := tmp_path / "FashionMNIST" / "raw").mkdir(parents=True)
+    for name, content in read_files(sample).items():
+        (raw / name).write_bytes(content)
+    ours = load_fashion_mnist(sample, "cpu")
+    for train in (True, False):
+        theirs = FashionMNIST(tmp_path, train=train, transform=ToTensor())
+        images, labels = zip(*theirs, strict=True)
+        assert torch.equal(ours.pop(0), torch.cat(images).flatten(1))
+        assert torch.equal(ours.pop(0), torch.tensor(labels))
+    assert list(data.CLASSES) == FashionMNIST.classes
+
+
+@pytest.mark.slow
+def test_sample_is_the_first_images_of_each_class(tmp_path, monkeypatch):
+    sample, full = load_fashion_mnist(True, "cpu"), load_fashion_mnist(False, "cpu")
+    for i, count in ((0, 400), (2, 100)):
+        for c in range(10):
+            real = full[i][full[i + 1] == c][:count]
+            assert torch.equal(sample[i][sample[i + 1] == c], real)
+    monkeypatch.setattr(data, "SAMPLE_FOLDER", tmp_path)
+    runpy.run_path(str(ROOT / "data/make_fashion_mnist_sample.py"))
+    assert read_files(sample=True) == UNPACKED
+
+
+LABELS = "train-labels-idx1-ubyte.gz"
+SAMPLE = {path.name: path.read_bytes() for path in data.SAMPLE_FOLDER.iterdir()}
+UNPACKED = {name[:-3]: gzip.decompress(content) for name, content in SAMPLE.items()}
+MD5 = {name: hashlib.md5(content).hexdigest() for name, content in UNPACKED.items()}
+BAD = {
+    "stalled": SAMPLE[LABELS][:99] + bytes(9) + SAMPLE[LABELS][99:],
+    "empty": b"",
+    "cut": SAMPLE[LABELS][:-9],
+    "swapped": SAMPLE["t10k-labels-idx1-ubyte.gz"],
+    "wrong": gzip.compress(UNPACKED[LABELS[:-3]][:-1] + b"\1"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_images(tmp_path, capsys, monkeypatch, fault):
+    """None are used; the next download repairs them. The sample is all there is."""
+    raw, package, net = (tmp_path / name for name in ("FashionMNIST/raw", "usr", "net"))
+    for folder in (raw, package, net):
+        shutil.copytree(data.SAMPLE_FOLDER, folder)
+        (folder / LABELS).write_bytes(BAD[fault])
+    lag, timeout = [2, 0] * (fault == "stalled"), socket.setdefaulttimeout
+    handler, patch = SimpleHTTPRequestHandler, monkeypatch.setattr
+    copy = handler.copyfile
+    patch(handler, "copyfile", lambda *a: time.sleep(lag.pop()) if lag else copy(*a))
+    patch(handler, "log_message", lambda *_: None)
+    patch(data, "MD5", MD5)
+    patch(data, "FOLDERS", [package, raw])
+    patch(data, "DOWNLOADS", raw)
+    packed = [(p.name, utils.calculate_md5(p)) for p in data.SAMPLE_FOLDER.iterdir()]
+    patch(FashionMNIST, "resources", packed)
+    patch(utils, "tqdm", partial(utils.tqdm, disable=True))
+    patch(socket, "setdefaulttimeout", lambda seconds: timeout(seconds / 20))
+    if fault not in ("swapped", "wrong"):  # the sample comes with git, and has no MD5
+        patch(data, "SAMPLE_FOLDER", package)
+        fails(capsys, [package], load_fashion_mnist, True, "cpu")
+    serve, words = partial(handler, directory=net), ["timed out"] * len(lag)
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        patch(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        fails(capsys, ["data/README.md", *words], load_fashion_mnist, False, "cpu")
+        (net / LABELS).write_bytes(SAMPLE[LABELS])
+        assert read_files() == UNPACKED
+        server.shutdown()
+    timeout(None)
+    patch(data, "_download", None)
+    assert read_files() == UNPACKED
