@@ -1,182 +1,130 @@
-"""Activation functions: values, slopes, safety, and what reaches the first layer."""
+"""Activation functions: each claim of the prose, by Python's mathematics and NumPy."""
 
 import math
+import re
 
-import matplotlib.pyplot as plt
+import conftest
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from scipy.special import expit
 
-
-def phi(x):
-    return (1 + math.erf(x / math.sqrt(2))) / 2
-
-
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def density(x):
-    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-# Value and derivative of each function, with Python's own mathematics.
-EXACT = {
-    "ReLU": (lambda x: max(x, 0), lambda x: float(x > 0)),
-    "sigmoid": (sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
-    "tanh": (math.tanh, lambda x: math.cosh(x) ** -2),
-    "softplus": (lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))), sigmoid),
-    "leaky ReLU": (lambda x: x if x > 0 else x / 100, lambda x: 1 if x > 0 else 0.01),
-    "GELU": (lambda x: x * phi(x), lambda x: phi(x) + x * density(x)),
-    "SiLU": (
-        lambda x: x * sigmoid(x),
-        lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
-    ),
+NAME = "activation_functions"
+SEEDS = (0, 1, 2, 3, 7)
+EXACT = {  # value and derivative, with Python's own mathematics
+    "ReLU": (lambda x: max(x, 0), lambda x: int(x > 0)),
+    "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), lambda x: 0.5 / (1 + math.cosh(x))),
+    "tanh": (math.tanh, lambda x: 1 / math.cosh(x) ** 2),
+    "softplus": (lambda x: math.log1p(math.exp(x)), lambda x: 1 / (1 + math.exp(-x))),
+}
+# The limits of the published figure; on how many sides it saturates; at -1000 and 1000.
+SHOWN = {
+    "ReLU": ((-1, 5), 1, "[0.0, 1000.0], by the formula [0.0, 1000.0]"),
+    "sigmoid": ((-0.2, 1.2), 2, "[0.0, 1.0], by the formula [0.0, 1.0]"),
+    "tanh": ((-1.2, 1.2), 2, "[-1.0, 1.0], by the formula [-1.0, nan]"),
+    "softplus": ((-0.2, 6), 1, "[0.0, 1000.0], by the formula [0.0, inf]"),
+}
+TABLE = np.loadtxt(ROOT / "data/diabetes.csv", delimiter=",", skiprows=1)
+X = (TABLE[:, :8] - TABLE[:, :8].mean(axis=0)) / TABLE[:, :8].std(axis=0)
+ACTIVATIONS = {  # the same in NumPy, for the network
+    "none": (lambda z: z, np.ones_like),
+    "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
+    "4 sigmoid": (lambda z: 4 * expit(z), lambda z: 4 * expit(z) * expit(-z)),
+    "tanh": (np.tanh, lambda z: np.cosh(z) ** -2),
+    "ReLU": (lambda z: np.maximum(z, 0), lambda z: z > 0),
 }
 
 
-@pytest.fixture
-def seen(lesson, capsys):
-    """The variables of a short run, and what it printed."""
-    seen = lesson("activation_functions", "--epochs", 2)
-    return seen | {"printed": capsys.readouterr().out}
+@pytest.mark.parametrize("name", EXACT)
+def test_functions_derivatives_and_figures(lesson, name):
+    run, index, (value, slope) = lesson(NAME), list(EXACT).index(name), EXACT[name]
+    x, (function, formula) = torch.linspace(-5, 5, 200), run.vars["functions"][name]
+    values, slopes = ([f(number) for number in x.tolist()] for f in (value, slope))
+    ax, panel = run.figures[0].axes[index], run.figures[1].axes[0]
+    for seen in (function(x), formula(x.numpy()), ax.lines[0].get_ydata()):
+        assert seen.tolist() == pytest.approx(values, abs=2e-6)
+    assert panel.lines[4].get_ydata() == [0.25, 0.25]
+    for seen in (run.vars["derivative"](function, x), panel.lines[index].get_ydata()):
+        assert seen.tolist() == pytest.approx(slopes, abs=2e-6)
+    limits, sides, far = SHOWN[name]
+    assert (ax.get_title(), ax.get_ylim()) == (name, limits)
+    assert len(ax.collections[0].get_paths()) == sides  # grey areas
+    assert sum(slope(end) < 0.05 for end in (-5, 5)) == sides
+    assert max(slopes) == pytest.approx(0.25 if name == "sigmoid" else 1, abs=0.01)
+    printed = " ".join(f"{slope(number):7.4f}" for number in (-5, 0, 5))
+    assert f"{name:8}  derivative at -5, 0, 5: {printed}\n" in run.out
+    assert f"\n{name:8}  {far}\n" in run.out.partition("at [-1000.0, 1000.0]:")[2]
 
 
-def test_values_and_derivatives(seen):
-    functions = seen["functions"] | seen["newer"]
-    assert functions.keys() == EXACT.keys()
-    x = seen["x"]
-    assert (len(x), x[0], x[-1]) == (200, -5, 5)
-    for name, (value, slope) in EXACT.items():
-        function, formula = functions[name]
-        expected = [value(number) for number in x.tolist()]
-        assert function(x).tolist() == pytest.approx(expected, abs=2e-6), name
-        assert formula(x.double().numpy()) == pytest.approx(expected, abs=1e-12), name
-        expected = [slope(number) for number in x.tolist()]
-        slopes = seen["derivative"](function, x).tolist()
-        assert slopes == pytest.approx(expected, abs=2e-6), name
+def backpropagation(layers, function, derivative):
+    """The gradients of the loss for each layer's outputs, and the slopes on the way."""
+    weights = [layer.weight.detach().numpy() for layer in layers]
+    outputs = [X @ weights[0].T + layers[0].bias.detach().numpy()]
+    for layer, w in zip(layers[1:], weights[1:], strict=True):
+        outputs.append(function(outputs[-1]) @ w.T + layer.bias.detach().numpy())
+    gradients = [(expit(outputs[-1]) - TABLE[:, 8:]) / 768]  # the last slope cancels
+    slopes = [derivative(z).astype(float) for z in outputs[:-1]]
+    for w, slope in zip(weights[:0:-1], slopes[::-1], strict=True):
+        gradients.insert(0, gradients[0] @ w * slope)
+    return gradients, slopes
 
 
-def test_the_printed_differences_and_slopes(seen):
-    lines = [line for line in seen["printed"].splitlines() if "NumPy" in line]
-    assert len(lines) == len(EXACT)
-    for line, (name, (_, slope)) in zip(lines, EXACT.items(), strict=True):
-        words = line.removeprefix(name).split()
-        assert float(words[words.index("within") + 1]) < 1e-6
-        printed = [float(word) for word in words[-3:]]
-        assert printed[::2] == pytest.approx([slope(-5), slope(5)], abs=6e-5)
-        assert printed[1] == pytest.approx(slope(0), abs=6e-5)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_reaches_the_first_layer(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
+    norms, slopes, arrives = {}, {}, {}
+    for name, functions in ACTIVATIONS.items():
+        sizes = [], []
+        for layers in run.vars["starts"]:
+            gradients, derivatives = backpropagation(layers, *functions)
+            sizes[0].append([np.linalg.norm(g) for g in gradients])
+            sizes[1].append([np.sqrt((d**2).mean()) for d in derivatives])
+        norms[name], slopes[name] = (np.median(size, axis=0) for size in sizes)
+        arrives[name] = norms[name][0] / norms["none"][0]
+        assert run.vars["arrives"][name] == pytest.approx(arrives[name], rel=1e-3)
+        product = run.vars["products"][name]
+        assert product == pytest.approx(slopes[name].prod(), rel=1e-3)
+        assert arrives[name] == pytest.approx(product, rel=0.15)
+        assert norms[name][2] == pytest.approx(norms["none"][2], rel=0.1)
+    lines = np.array([line.get_ydata() for line in run.figures[2].axes[0].lines])
+    assert lines == pytest.approx(np.array(list(norms.values())), rel=1e-3)
+    assert (norms["none"][:2] < 0.7 * norms["none"][1:]).all()  # the weights alone
+    assert (slopes["sigmoid"] > 0.22).all()  # not saturated
+    assert arrives["sigmoid"] < 0.0625 < 0.3 < arrives["ReLU"] < arrives["tanh"]
+    assert arrives["4 sigmoid"] == pytest.approx(arrives["tanh"], rel=0.15)
 
 
-def test_the_published_figure(seen):
-    axes = plt.figure(1).axes
-    assert [ax.get_ylim() for ax in axes] == [
-        (-1, 5),
-        (-0.2, 1.2),
-        (-1.2, 1.2),
-        (-0.2, 6),
-    ]
-    for ax, (name, (value, slope)) in zip(axes, EXACT.items(), strict=False):
-        assert ax.get_title() == name
-        curve, dashed = ax.lines
-        assert len(curve.get_xdata()) == 200
-        x = curve.get_xdata()[150]
-        assert curve.get_ydata()[150] == pytest.approx(value(x), abs=1e-6)
-        assert dashed.get_ydata()[150] == pytest.approx(slope(x), abs=1e-6)
-        assert (curve.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_dead_relus(lesson, seed):
+    run, dead = lesson(NAME, "--seed", seed), 0
+    for layers in run.vars["starts"]:
+        gradients, slopes = backpropagation(layers, *ACTIVATIONS["ReLU"])
+        silent = (slopes[1] == 0).all(axis=0)
+        assert (gradients[1][:, silent] == 0).all()  # and so those of its weights
+        dead += silent.sum()
+    assert run.vars["dead"] == {"ReLU": dead, "leaky ReLU": 0}
+    assert dead > 0
 
 
-def test_right_where_the_formula_breaks_down(seen):
-    far = torch.tensor([-1000.0, 1000.0])
-    limits = {"ReLU": [0, 1000], "sigmoid": [0, 1], "tanh": [-1, 1]}
-    limits["softplus"] = limits["SiLU"] = limits["GELU"] = [0, 1000]
-    for name, (function, _) in (seen["functions"] | seen["newer"]).items():
-        assert function(far).tolist() == limits.get(name, [-10, 1000])
-        assert seen["derivative"](function, far).isfinite().all()
-    for line in (
-        "tanh        at -1000, 1000: [-1.0, 1.0], by formula [-1.0, nan]\n",
-        "softplus    at -1000, 1000: [0.0, 1000.0], by formula [0.0, inf]\n",
-    ):
-        assert line in seen["printed"]
+def test_try_it(lesson, tmp_path, monkeypatch):
+    code, _, rest = conftest.script(NAME).read_text().partition("# Try it")
+    tasks, _, answers = rest.partition("# Answers")
 
+    def changed(old, new):
+        assert f"``{old}`` by ``{new}``" in tasks
+        (tmp_path / "x.py").write_text(code.replace(old, new, 1))
+        monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
+        return conftest.run_in_process(NAME, tmp_path / "outputs")
 
-def test_gradient_norms_are_those_of_backpropagation_by_hand(seen):
-    model = seen["network"](torch.nn.Sigmoid())
-    w1, b1, w2, b2, w3, b3 = (p.detach().double().numpy() for p in model.parameters())
-    x, y = seen["inputs"].double().numpy(), seen["targets"].double().numpy()
-
-    def squash(z):
-        return 1 / (1 + np.exp(-z))
-
-    h1 = squash(x @ w1.T + b1)
-    h2 = squash(h1 @ w2.T + b2)
-    error3 = (squash(h2 @ w3.T + b3) - y) / len(y)
-    error2 = error3 @ w3 * h2 * (1 - h2)
-    error1 = error2 @ w2 * h1 * (1 - h1)
-    expected = [
-        np.linalg.norm(error.T @ h)
-        for error, h in ((error1, x), (error2, h1), (error3, h2))
-    ]
-    assert seen["gradient_norms"](model) == pytest.approx(expected, rel=1e-4)
-
-
-def test_the_table_is_standardised(seen):
-    table = np.loadtxt(ROOT / "data/diabetes.csv", delimiter=",", skiprows=1)
-    inputs = seen["inputs"].double().numpy()
-    assert inputs.shape == (768, 8)
-    assert inputs.mean(axis=0) == pytest.approx(np.zeros(8), abs=1e-5)
-    assert inputs.std(axis=0) == pytest.approx(np.ones(8), abs=1e-5)
-    for column in range(8):
-        assert np.corrcoef(inputs[:, column], table[:, column])[0, 1] > 0.99999
-    assert seen["targets"].flatten().tolist() == table[:, 8].tolist()
-
-
-def test_the_sigmoids_are_not_saturated(seen):
-    w1, b1, w2, b2, *_ = (value.double().numpy() for value in seen["start"].values())
-    h1 = 1 / (1 + np.exp(-seen["inputs"].double().numpy() @ w1.T - b1))
-    h2 = 1 / (1 + np.exp(-h1 @ w2.T - b2))
-    first, second = (h1 * (1 - h1)).mean(), (h2 * (1 - h2)).mean()
-    assert 0.2 < min(first, second) < max(first, second) < 0.25
-    slopes = f"slope {first:.3f} after layer 1, {second:.3f} after layer 2"
-    line = f"sigmoid     mean {slopes}, product {first * second:.3f}\n"
-    assert line in seen["printed"]
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_sigmoids_let_little_through_to_the_first_layer(lesson, seed):
-    seen = lesson("activation_functions", "--epochs", 1, "--seed", seed)
-    norms = {name: np.array(values) for name, values in seen["norms"].items()}
-    assert norms["sigmoid"][2] > 15 * norms["sigmoid"][0]
-    for other in ("tanh", "ReLU"):
-        assert norms[other][0] > 4 * norms["sigmoid"][0]
-        assert norms[other][2] < 3 * norms[other][0]
-    drawn = [line.get_ydata() for line in plt.figure(3).axes[0].lines]
-    assert np.array(drawn) == pytest.approx(np.array(list(norms.values())))
-
-
-def test_what_that_costs(lesson, capsys):
-    seen = lesson("activation_functions")
-    p = 268 / 768
-    entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
-    assert seen["entropy"] == pytest.approx(entropy, rel=1e-12)
-    curves = seen["curves"]
-    assert [len(curve) for curve in curves.values()] == [2000] * 3
-    # The sigmoid network on its plateau, where case 2 stops; the others are far below.
-    assert curves["sigmoid"][200:600] == pytest.approx([entropy] * 400, abs=0.004)
-    assert max(curves["tanh"][599], curves["ReLU"][599]) < entropy - 0.1
-    first = {
-        name: next(e for e, loss in enumerate(curve, 1) if loss < entropy - 0.01)
-        for name, curve in curves.items()
-    }
-    assert first["sigmoid"] > 3 * max(first["tanh"], first["ReLU"])
-    out = capsys.readouterr().out
-    assert f"best constant  loss {entropy:.4f}" in out
-    for name, epoch in first.items():
-        loss = f"{curves[name][-1]:.4f}"
-        assert f"{name:13}  loss {loss}, 0.01 below the constant: since" in out
-        assert f"since epoch {epoch}\n" in out
-
-
-def test_too_few_epochs_to_beat_the_constant(seen):
-    assert seen["printed"].count("0.01 below the constant: not yet\n") == 3
+    near = changed("[-1000.0, 1000.0]", "[-50.0, 50.0]").out
+    assert "tanh      [-1.0, 1.0], by the formula [-1.0, nan]\n" in near
+    assert re.search(r"softplus  \[1.92.*e-22, 50.0\], .* \[0.0, 50.0\]\n", near)
+    assert re.search(r"sigmoid   \[(1.92.*e-22, 1.0\]), .* \[\1\n", near)
+    assert f"{math.exp(-50):.0e}" in answers
+    deep = changed("[8, 6, 4, 1]", "[8, 6, 6, 6, 6, 4, 1]").vars["arrives"]
+    last = changed("4 * torch.sigmoid(z)", "torch.sigmoid(4 * z)")
+    before, after = (r.vars["arrives"]["4 sigmoid"] for r in (lesson(NAME), last))
+    slopes = re.findall(r"4 sigmoid .* (\S+) x (\S+) =", last.out)[0]
+    shown = [f"{n:.3f}" for n in (deep["sigmoid"], deep["tanh"], after, before)]
+    assert re.findall(r"\d+\.\d+", answers) == [*shown, *slopes]

@@ -1,168 +1,150 @@
-"""Classification: the best possible accuracy, the regions, the animation."""
+"""Classification: each claim of its prose, by NumPy and SciPy, over several seeds."""
 
-import errno
-import io
 import math
+import re
 
-from common import save_animation
-
-import matplotlib.pyplot as plt
+import conftest
 import numpy as np
 import pytest
 import torch
-from matplotlib.animation import FuncAnimation, PillowWriter
-from PIL import Image
+from PIL import Image, ImageSequence
+from scipy.special import log_softmax, softmax
+from scipy.stats import multivariate_normal, norm
 from torch import nn
 
-
-def test_accuracy_beside_the_best_possible(lesson, capsys):
-    seen = lesson("classification")
-    best = 1 - math.erfc(2) / 2  # Phi(2 sqrt 2)
-    assert seen["best_accuracy"] == pytest.approx(best, abs=1e-8)  # d is float32
-    out = capsys.readouterr().out
-    assert "best possible accuracy 0.9977\n" in out
-
-    noise = math.sqrt(best * (1 - best) / 1e6)
-    best_loss, best_seen = seen["scores"]["best", "fresh"]
-    _, learned = seen["scores"]["learned", "fresh"]
-    assert best_seen == pytest.approx(best, abs=5 * noise)
-    assert best - 0.01 < learned < best + noise
-    assert f"1000000 fresh points, an accuracy is uncertain by {noise:.5f}" in out
-    assert f"learned  accuracy {learned:.4f}" in out
-
-    # The best loss: along the line through the centres a point of class 0 lies at
-    # t ~ N(2 sqrt 2, 1), and the log-odds there are 4 sqrt(2) t. By the rectangle rule:
-    t, step = np.linspace(-8, 14, 20_001, retstep=True)
-    density = np.exp(-((t - 2 * np.sqrt(2)) ** 2) / 2) / np.sqrt(2 * np.pi)
-    integral = np.sum(density * np.logaddexp(0, -4 * np.sqrt(2) * t)) * step
-    assert best_loss == pytest.approx(integral, rel=0.05)
+NAME, QUICK = "classification", ("--epochs", 7, "--lr", 0.1)
+RUNS = [(), ("--seed", 3)]  # and the slow ones:
+RUNS += [pytest.param(("--seed", s), marks=pytest.mark.slow) for s in (1, 2, 7)]
+GRID = np.stack(np.meshgrid(*[np.linspace(-6, 6, 201)] * 2), axis=-1)  # (201, 201, 2)
+CENTRES = np.array([(2, 2), (-2, -2), (2, -2), (-2, 2)])
 
 
-def test_scores_on_the_training_points(lesson):
-    """The same figures in NumPy, and the recipe: 200 points, 2-10-2, 100 steps."""
-    seen = lesson("classification")
-    w1, b1, w2, b2 = (p.detach().double().numpy() for p in seen["model"].parameters())
-    assert w1.shape == (10, 2)
-    assert w2.shape == (2, 10)
-    x, y = seen["x"].double().numpy(), seen["y"].numpy()
-    assert np.bincount(y).tolist() == [100, 100]
-    assert x[y == 0].mean(axis=0) == pytest.approx([2, 2], abs=0.4)
-    assert x[y == 1].mean(axis=0) == pytest.approx([-2, -2], abs=0.4)
-    assert x[y == 0].std(axis=0) == pytest.approx([1, 1], abs=0.3)
-
-    logits = np.maximum(x @ w1.T + b1, 0) @ w2.T + b2
-    normalizer = np.logaddexp(logits[:, 0], logits[:, 1])
-    loss = (normalizer - logits[np.arange(200), y]).mean()
-    accuracy = (logits.argmax(axis=1) == y).mean()
-    expected = pytest.approx((loss, accuracy), rel=1e-5)
-    assert seen["scores"]["learned", "training"] == expected
-    assert len(seen["losses"]) == 100
-    assert loss < seen["losses"][-1] < 0.2 < seen["losses"][0]
+def logits(model, x):
+    w1, b1, w2, b2 = (p.detach().numpy() for p in model.parameters())
+    return np.maximum(x @ w1.T + b1, 0) @ w2.T + b2
 
 
-@pytest.mark.parametrize("epochs", [7, 130])
-def test_pausing_for_snapshots_changes_nothing(lesson, epochs):
-    seen = lesson("classification", "--epochs", epochs, "--lr", 0.1)
+def loss_and_accuracy(z, y):
+    losses = -log_softmax(z, axis=1)[np.arange(len(y)), y]
+    return losses.mean(dtype=float), (z.argmax(axis=1) == y).mean()
+
+
+@pytest.mark.parametrize("argv", RUNS)
+def test_learned_model_beside_the_best(lesson, argv):
+    run = lesson(NAME, *argv)
+    x, y = (tensor.numpy() for tensor in run.vars["fresh"])
+    noise = x - CENTRES[y]
+    assert noise.mean(axis=0) == pytest.approx(0, abs=0.01)
+    assert np.cov(noise.T) == pytest.approx(np.eye(2), abs=0.01)
+    best_z = x @ CENTRES[:2].T
+    density = [multivariate_normal(c).logpdf(x[::999]) for c in CENTRES[:2]]
+    assert best_z[::999] @ [1, -1] == pytest.approx(density[0] - density[1], abs=1e-4)
+    loss, accuracy = loss_and_accuracy(logits(run.vars["model"], x), y)
+    best_loss, best = loss_and_accuracy(best_z, y)
+    seen = [run.vars[n] for n in ("loss", "accuracy", "best_loss", "best_seen")]
+    assert seen == pytest.approx([loss, accuracy, best_loss, best], rel=1e-4)
+    bayes = norm.cdf(2 * math.sqrt(2))  # half the distance of the centres
+    assert run.vars["best_accuracy"] == pytest.approx(bayes, rel=1e-12)
+    assert best == pytest.approx(bayes, abs=2.5e-4)  # five standard errors
+    mistakes, excess = (1 - accuracy) / (1 - best), loss / best_loss
+    assert f"learned / best: mistakes {mistakes:.1f}, loss {excess:.1f}\n" in run.out
+    assert 1 < mistakes < excess
+    assert accuracy > 0.99
+    *curves, lowest = (line.get_ydata() for line in run.figures[0].axes[0].lines)
+    for curve, name in zip(curves, ("losses", "fresh_losses"), strict=True):
+        assert list(curve) == run.vars[name]
+        assert (np.diff(curve)[-5:] < 0).all()  # still falling
+        assert curve[-1] > 5 * lowest[0] == 5 * run.vars["best_loss"]
+
+
+@pytest.mark.parametrize("argv", [(), QUICK])
+def test_pauses_change_nothing(lesson, argv):
+    run = lesson(NAME, *argv)
     torch.manual_seed(0)
     torch.randn(200, 2)  # the points
     model = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 2))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    losses = []
-    for _ in range(epochs):
-        loss = nn.functional.cross_entropy(model(seen["x"]), seen["y"])
+    optimizer = torch.optim.SGD(model.parameters(), run.vars["args"].lr)
+    assert len(run.vars["losses"]) == run.vars["pauses"][-1] == run.vars["args"].epochs
+    for seen in run.vars["losses"]:
+        loss = nn.functional.cross_entropy(model(run.vars["x"]), run.vars["y"])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    assert seen["losses"] == losses
+        assert seen == loss.item()
 
 
-def test_regions_are_the_model_s_and_the_right_way_up(lesson):
-    seen = lesson("classification", "--epochs", 20)
-    last = seen["snapshots"][-1]
-    for row, column in [(0, 0), (0, 200), (200, 0), (50, 130)]:
-        point = torch.tensor([[-6 + 0.06 * column, -6 + 0.06 * row]])
-        with torch.inference_mode():
-            probability = torch.softmax(seen["model"](point), dim=1)[0, 0].item()
-        assert last[row, column] == pytest.approx(probability, abs=1e-5)
-    picture = seen["regions"]
-    assert picture.origin == "lower"
-    assert picture.get_extent() == [-6, 6, -6, 6]
+@pytest.mark.parametrize("argv", RUNS)
+def test_regions_and_where_they_are_far_from_the_best(lesson, argv):
+    run = lesson(NAME, *argv)
+    shown, z = run.vars["frames"][-1], logits(run.vars["model"], GRID)
+    assert shown == pytest.approx(softmax(z, axis=-1)[..., 0], abs=1e-5)
+    assert run.vars["regions"].origin == "lower"
+    distance = np.linalg.norm(GRID[:, :, None] - run.vars["x"].numpy(), axis=-1)
+    best = 1 / (1 + np.exp(-4 * GRID.sum(axis=-1)))
+    assert np.abs(shown - best)[distance.min(axis=-1) > 1].max() > 0.5
 
 
-def test_the_best_boundary_is_x_plus_y_equal_0(lesson):
-    seen = lesson("classification", "--epochs", 1)
-    on_it = torch.tensor([[-4.0, 4.0], [0.0, 0.0], [2.5, -2.5]])
-    logits = seen["best_model"](on_it).detach()
-    assert logits[:, 0] == pytest.approx(logits[:, 1])
-    above = seen["best_model"](on_it + 0.01).argmax(dim=1)
-    assert above.tolist() == [0, 0, 0]
-    (line,) = (line for line in seen["ax"].lines if line.get_linestyle() == "--")
-    assert line.get_slope() == -1
-    assert line.get_xy1() == (0, 0)
+@pytest.mark.parametrize(("argv", "frames"), [(QUICK, 8), ((), 21)])
+def test_animation_holds_its_last_frame(lesson, argv, frames):
+    run = lesson(NAME, *argv)
+    with Image.open(run.output / "classification.gif") as gif:
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+    assert durations == [200] * (frames - 1) + [2000]
+    run.vars["draw"](1)
+    assert run.vars["title"].get_text() == f"epoch {run.vars['pauses'][1]}"
+    assert (run.vars["regions"].get_array() == run.vars["frames"][1]).all()
 
 
-@pytest.mark.parametrize(("epochs", "frames"), [(1, 2), (2, 3), (100, 21), (333, 21)])
-def test_the_animation_follows_the_epochs(lesson, output, epochs, frames):
-    seen = lesson("classification", "--epochs", epochs, "--lr", 0.5)
-    assert isinstance(seen["animation"], FuncAnimation)
-    pauses = seen["pauses"]
-    assert len(pauses) == len(seen["snapshots"]) == frames
-    assert (pauses[0], pauses[-1]) == (0, epochs)
-    path = output / "classification.gif"
-    assert path.stat().st_size <= 2_000_000
-    with Image.open(path) as picture:
-        assert picture.format == "GIF"
-        assert picture.n_frames == frames
-        assert picture.info["loop"] == 0  # for ever
-        first = np.asarray(picture.convert("RGB")).astype(int)
-        picture.seek(frames - 1)
-        last = np.asarray(picture.convert("RGB")).astype(int)
-    # Not the title alone changes, and not the shades alone.
-    assert (np.abs(last - first).max(axis=2) > 20).mean() > 0.1
-    seen["draw"](1)
-    assert seen["title"].get_text() == f"epoch {pauses[1]}"
-    assert (seen["regions"].get_array() == seen["snapshots"][1]).all()
+def test_xor_bayes_accuracy_and_what_a_line_can_do(lesson):
+    x = np.stack(np.meshgrid(*[np.arange(-8, 8, 0.05) + 0.025] * 2), -1).reshape(-1, 2)
+    a, b, c, d = (multivariate_normal(c).pdf(x) * 0.05**2 / 4 for c in CENTRES)
+    zero, one = a + b, c + d  # the probability of each cell and class
+    run = lesson(NAME, *QUICK)
+    assert run.vars["best_xor"] == pytest.approx(np.maximum(zero, one).sum(), abs=5e-5)
+    assert ((zero > one) == (x.prod(axis=1) > 0)).all()
+    angles, offsets = np.linspace(0, np.pi, 181), np.linspace(-6, 6, 121)
+    distances = CENTRES @ np.array([np.cos(angles), np.sin(angles)])
+    a, b, c, d = norm.cdf(distances[:, :, None] - offsets)  # on one side of the line
+    right = (a + b + 2 - c - d) / 4
+    assert right[:, 60] == pytest.approx(0.5)  # through the middle
+    assert 0.65 < max(right.max(), 1 - right.min()) < 0.75
+    # The loss is convex, and its gradient is zero where all weights are zero.
+    assert (zero - one) @ np.c_[x, np.ones(len(x))] == pytest.approx(0, abs=1e-9)
+    assert "log 2 = 0.6931\n" in run.out
 
 
-@pytest.fixture
-def animation():
-    fig, ax = plt.subplots()
-    (line,) = ax.plot([0, 1])
-    yield FuncAnimation(fig, lambda frame: line.set_ydata([0, frame]), frames=3)
-    plt.close(fig)
+@pytest.mark.parametrize("argv", RUNS)
+def test_xor_needs_the_hidden_layer(lesson, argv):
+    run = lesson(NAME, *argv)
+    x, y = (tensor.numpy() for tensor in run.vars["xor_fresh"])
+    linear, hidden = run.vars["models"].values()
+    w, b = (p.detach().numpy() for p in linear.parameters())
+    accuracies = [loss_and_accuracy(z, y)[1] for z in (x @ w.T + b, logits(hidden, x))]
+    assert list(run.vars["xor"].values()) == pytest.approx(accuracies, abs=1e-5)
+    assert 0.45 < accuracies[0] < 0.55
+    assert 0.94 < accuracies[1] < 0.957
+    pale, deep = (np.abs(ax.images[0].get_array() - 0.5) for ax in run.vars["axes"])
+    assert pale.mean() < 0.1 < 0.3 < deep.mean()
 
 
-def test_a_failed_animation_leaves_the_old_one(animation, tmp_path, monkeypatch):
-    path = tmp_path / "x.gif"
-    path.write_bytes(b"the old one")
+@pytest.mark.slow
+def test_try_it(lesson, tmp_path, monkeypatch):
+    code, _, rest = conftest.script(NAME).read_text().partition("# Try it")
+    tasks, _, answers = rest.partition("# Answers")
 
-    def full(self):
-        with open(self.outfile, "wb") as file:
-            file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def changed(old, new):
+        assert f"``{old}``" in tasks
+        (tmp_path / "x.py").write_text(code.replace(old, new, 1))
+        monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
+        return conftest.run_in_process(NAME, tmp_path / "outputs").vars
 
-    monkeypatch.setattr(PillowWriter, "finish", full)
-    with pytest.raises(SystemExit) as error:
-        save_animation(animation, path)
-    assert f"cannot write {path} (No space left on device); see -" in error.value.code
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_bytes() == b"the old one"
-
-
-def test_a_folder_in_the_way_of_the_animation(animation, tmp_path):
-    path = tmp_path / "x.gif"
-    path.mkdir()
-    with pytest.raises(SystemExit) as error:
-        save_animation(animation, path)
-    assert f"cannot write {path} (" in error.value.code
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_saved_animation_says_so(animation, tmp_path, capsys):
-    path = tmp_path / "x.gif"
-    save_animation(animation, path)
-    assert capsys.readouterr().out == f"saved {path}\n"
-    assert list(tmp_path.iterdir()) == [path]
-    with Image.open(io.BytesIO(path.read_bytes())) as picture:
-        assert picture.n_frames == 3
+    first, more = (lesson(NAME, *argv).vars for argv in ((), ("--epochs", 1000)))
+    cut = changed("nn.ReLU(),", "")
+    twice = changed("nn.Linear(10, 2))", "nn.Linear(10, 2), nn.Softmax(dim=1))")
+    linear, hidden = cut["xor"].values()
+    assert linear == pytest.approx(hidden, abs=1e-3)
+    ratios = (more["mistakes"], more["excess"], first["mistakes"], first["excess"])
+    shares = (cut["accuracy"], linear, twice["loss"], first["loss"])
+    expected = [f"{n:.1f}" for n in ratios] + [f"{n:.4f}" for n in shares]
+    expected += [f"{n:.3f}" for n in (math.e / (math.e + 1), math.log1p(1 / math.e))]
+    assert re.findall(r"\d+\.\d+", answers) == expected
