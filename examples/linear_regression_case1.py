@@ -1,22 +1,23 @@
 r"""
-Linear regression, case 1: three points and the training loop
-=============================================================
+Linear regression, case 1: the training loop and the learning rate
+==================================================================
 
 Every lesson takes the same steps: data, model, loss and optimizer, and a training loop
 of *forward, backward, update*. Here the loop is written out, on the smallest problem
-there is: three points on the line :math:`y = 2x`, and a model of two numbers,
+there is: three points on the line :math:`y = 2x`, and a model with two parameters,
 
 .. math:: \hat y = w x + b.
 
-Two questions that every beginner asks are answered on the way. Why do two runs of one
-script print different losses? And why does the loss fall fast, and then crawl?
+A loss of two parameters can be drawn as a surface. It shows why the loss falls fast and
+then crawls, and how to choose the learning rate.
 """
 
 # %%
 # Setup
 # -----
-# `parse_args` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for all.
-# It also seeds the random numbers, so that the same command prints the same figures.
+# `parse_args` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for
+# all options. It also seeds the random number generator, so that the same command
+# prints the same output.
 
 import matplotlib.pyplot as plt
 import torch
@@ -30,8 +31,7 @@ args = parse_args(__doc__, epochs=50, lr=0.01, published=False)
 # %%
 # Data
 # ----
-# One row per example, one column per feature, also where there is only one:
-# ``nn.Linear`` works along the last axis, and by custom the first one counts examples.
+# One row per example, one column per feature, even if there is only one feature.
 
 x = torch.tensor([[1.0], [2.0], [3.0]], device=args.device)  # (3, 1)
 y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
@@ -39,40 +39,52 @@ y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
 # %%
 # Model
 # -----
-# ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. It starts both
-# at random: PyTorch draws them from :math:`U(-1/\sqrt n, 1/\sqrt n)` for :math:`n`
-# inputs, here :math:`U(-1, 1)`. That is why two runs differ, unless they share a seed.
-# ``--published`` puts in the numbers that the published run started from. It did not
-# print them; they were solved back from its losses.
+# ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. PyTorch draws
+# both at random, here from -1 to 1. That is why two runs with different seeds print
+# different losses. ``--published`` sets the values that the published run started from;
+# it did not print them, so they were computed from its losses.
 
 model = nn.Linear(1, 1).to(args.device)
 if args.published:
-    with torch.no_grad():  # autograd watches parameters; this is no training step
+    with torch.no_grad():  # autograd must not record this
         model.weight.fill_(-0.79839007)
         model.bias.fill_(-0.53242773)
-start = torch.cat([model.weight[0], model.bias]).detach().cpu()
+start = torch.cat([model.weight[0], model.bias]).detach().cpu()  # (w, b)
 print(f"start:   weight {start[0]:.6f}, bias {start[1]:.6f}")
 
 # %%
 # Loss and optimizer
 # ------------------
-# The squared errors, summed over the three points. SGD moves each parameter a step
-# against its gradient: the gradient times the learning rate.
+# The loss is the sum of the squared errors of the three points. SGD updates each
+# parameter by subtracting its gradient times the learning rate.
 
 loss_fn = nn.MSELoss(reduction="sum")
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 
 # %%
+# Where is the gradient? ``backward()`` computes the derivative of the loss with respect
+# to each parameter and adds it to the ``grad`` attribute of that parameter. For this
+# loss the derivative with respect to :math:`w` is
+# :math:`2 \sum_i (\hat y_i - y_i) x_i`, so it can be checked.
+
+prediction = model(x)
+loss_fn(prediction, y).backward()
+error = prediction.detach() - y
+formula = 2 * torch.sum(error * x).item()
+print(f"weight.grad: {model.weight.grad.item():.3f}, by the formula: {formula:.3f}")
+
+# %%
 # Training
 # --------
-# This loop is the heart of every lesson. The published tutorial ran 10 epochs, then 50;
-# with ``--published`` the first ten lines below are its first run.
+# This loop is the core of every lesson. ``zero_grad()`` clears the old gradients, since
+# ``backward()`` adds to what is there. The published tutorial trained for 10 epochs,
+# then for 50; with ``--published`` the output contains both runs.
 
 losses = []
 for epoch in range(args.epochs):
     prediction = model(x)  # forward
     loss = loss_fn(prediction, y)
-    optimizer.zero_grad()  # backward() adds to the gradients that are there
+    optimizer.zero_grad()
     loss.backward()  # backward
     optimizer.step()  # update
     losses.append(loss.item())
@@ -82,7 +94,7 @@ for epoch in range(args.epochs):
 # %%
 # Result
 # ------
-# The points lie on a line exactly, so the best possible answer is known.
+# The points lie exactly on a line, so the best possible answer is known.
 
 with torch.no_grad():
     weight, bias = model.weight.item(), model.bias.item()
@@ -93,40 +105,110 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # %%
 # Why the loss falls fast and then crawls
 # ---------------------------------------
-# With a squared error and a linear model the loss, over weight and bias, is a bowl, and
-# has a steepest direction and, across it, a flattest one. Its second derivatives tell
-# which: they form a matrix, the *Hessian* :math:`2 A^\top A`, where the rows of
-# :math:`A` are :math:`(x_i, 1)`. Its eigenvectors are the two directions, and its
-# eigenvalues :math:`\lambda` the curvatures there. A step of gradient descent
-# multiplies the error along each by :math:`1 - \text{lr} \cdot \lambda`: little is
-# left of it in the steep direction, nearly all of it in the flat one.
+# For a linear model and squared errors, the loss as a function of weight and bias is a
+# bowl with one minimum. It is steep in one direction and flat in the direction
+# perpendicular to it. The second derivatives of the loss form a matrix, the *Hessian*
+# :math:`2 A^\top A`, where the rows of :math:`A` are :math:`(x_i, 1)`. Its eigenvectors
+# are the two directions, and its eigenvalues :math:`\lambda` are the *curvatures* of
+# the loss in these directions.
+#
+# Along each direction, a step multiplies the distance to the minimum by
+# :math:`1 - \text{lr} \cdot \lambda`. At the default rate a third of the distance is
+# gone after one step in the steep direction, and less than a hundredth in the flat one.
+# So the loss falls fast at first, and crawls when only the flat direction is left.
 
 A = torch.cat([x, torch.ones_like(x)], dim=1).cpu()  # (3, 2)
-curvatures, directions = torch.linalg.eigh(2 * A.T @ A)  # ascending: flat, steep
-shrink = 1 - args.lr * curvatures
-for name, curvature, factor in zip(
-    ("steep", "flat"), curvatures.flip(0), shrink.flip(0), strict=True
-):
-    print(
-        f"{name:5} direction: curvature {curvature:5.2f}, error x {factor:.3f} an epoch"
-    )
+flat, steep = torch.linalg.eigvalsh(2 * A.T @ A).tolist()  # in ascending order
+print(f"steep direction: curvature {steep:5.2f}, factor {1 - args.lr * steep:.3f}")
+print(f"flat direction:  curvature {flat:5.2f}, factor {1 - args.lr * flat:.3f}")
 
 # %%
-# This loss is :math:`\tfrac12 \sum_i \lambda_i e_i^2`, where :math:`e_i` is the error
-# along direction :math:`i`. So each direction contributes a straight line on a
-# logarithmic scale, and the loss is the sum of the two. The steep part is soon gone;
-# what remains is the flat one.
+# Choosing the learning rate
+# --------------------------
+# Training converges if both factors lie between -1 and 1, that is, if the rate is below
+# 2 divided by the largest curvature. To see what happens below and above this limit,
+# take 50 steps from the same start with four rates. The gradient comes from the formula
+# now, for weight and bias together: :math:`2 A^\top` times the errors.
 
-error = directions.T @ (start - torch.tensor([2.0, 0.0]))  # along the two directions
-epochs = torch.arange(args.epochs)
-first = curvatures * error**2 / 2  # what each contributes to the loss of epoch 0
-flat, steep = first[:, None] * shrink[:, None] ** (2 * epochs)  # (2, epochs)
+targets = y.flatten().cpu()
 
-fig, ax = plt.subplots()
-ax.semilogy(epochs, losses, "o", label="loss")
-ax.semilogy(epochs, steep, "--", label="part of the steep direction")
-ax.semilogy(epochs, flat, "-", label="part of the flat direction")
-ax.set(xlabel="epoch", ylabel="loss (sum of squared errors)")
-ax.set_ylim(bottom=min(losses) / 10)
-ax.legend()
+
+def loss_at(points):  # (..., 2) -> (...)
+    return ((points @ A.T - targets) ** 2).sum(-1)
+
+
+rates = (0.01, 0.03, 0.055, 0.061)
+paths, curves = {}, {}
+print(f"limit of the learning rate: 2 / {steep:.2f} = {2 / steep:.4f}")
+print("  rate   steep    flat   loss after 10 steps   after 50")
+for rate in rates:
+    points = [start]
+    for _ in range(50):
+        points.append(points[-1] - rate * 2 * A.T @ (A @ points[-1] - targets))
+    paths[rate] = torch.stack(points)  # (51, 2)
+    curves[rate] = loss_at(paths[rate])
+    factors = f"{1 - rate * steep:7.3f} {1 - rate * flat:7.3f}"
+    print(f"{rate:6} {factors} {curves[rate][10]:21.5f} {curves[rate][50]:10.5f}")
+
+# %%
+# The contours below are lines of equal loss; the square is the start, the cross the
+# minimum. Compare how each path crosses the valley, in the steep direction, and how far
+# it gets along it, in the flat one:
+#
+# - 0.01 goes straight to the bottom of the valley and then crawls along it.
+# - 0.03 is half of the limit. Its steep factor is nearly 0, so the first step ends
+#   almost at the bottom of the valley. Along the valley it is faster than 0.01.
+# - 0.055 jumps across the valley at every step, each time a bit less far. Along the
+#   valley it is the fastest of the three. So it is behind 0.03 after 10 steps, and
+#   ahead of it after 50.
+# - 0.061 is above the limit and jumps further at every step: it *diverges*.
+
+w, b = torch.meshgrid(
+    torch.linspace(-1.5, 5.5, 141), torch.linspace(-2.2, 2.2, 89), indexing="xy"
+)
+surface = loss_at(torch.stack([w, b], dim=-1))  # (89, 141)
+
+fig, axes = plt.subplots(2, 2, figsize=(9, 6.3), sharex=True, sharey=True)
+for index, (ax, (rate, path)) in enumerate(zip(axes.flat, paths.items(), strict=True)):
+    ax.contour(w, b, surface, [0.1, 0.5, 2, 8, 32, 128], colors="0.6", linewidths=1)
+    ax.plot(path[:, 0], path[:, 1], f"C{index}o-", markersize=4, linewidth=0.6)
+    ax.plot(start[0], start[1], "ks")
+    ax.plot(2, 0, "kx", markersize=9)
+    ax.set(xlim=(-1.5, 5.5), ylim=(-2.2, 2.2), title=f"learning rate {rate}")
+    ax.set_aspect("equal")
+    ax.grid(False)
+fig.supxlabel("weight")
+fig.supylabel("bias")
 save_figure(fig, args.output / "linear_regression_case1.png")
+
+# %%
+# The curvatures of a larger model are seldom known, but its loss is. So raise the rate
+# until the loss jumps or rises, then take a half or a third of that. Here this gives
+# 0.03 or 0.02. A rate closer to the limit can be faster, as 0.055 is in the end, but it
+# leaves no margin: a tenth more diverges.
+
+# %%
+# Try it
+# ------
+# 1. Run ``python examples/linear_regression_case1.py --lr 0.06`` and
+#    ``python examples/linear_regression_case1.py --lr 0.061``. In which of the two does
+#    the loss rise? Is the other one a good rate?
+# 2. How many times fewer epochs does three times the rate need? Compare the first epoch
+#    with a loss below 0.001 in the output of
+#    ``python examples/linear_regression_case1.py --epochs 500`` and
+#    ``python examples/linear_regression_case1.py --epochs 500 --lr 0.03``.
+# 3. In the training loop, replace ``optimizer.zero_grad()`` by ``pass`` and run the
+#    lesson. What does the loss do, and why?
+
+# %%
+# Answers
+# -------
+# 1. It rises with 0.061, which is above the limit of 0.0601. With 0.06 it falls in
+#    every epoch, but so slowly that it ends above 31, where 0.01 ends below 0.3: the
+#    steep factor is -0.997, so a step keeps nearly all of the distance across the
+#    valley.
+# 2. Epoch 443 with 0.01 and epoch 147 with 0.03, so three times fewer. Along the valley
+#    a rate three times as large is three times as fast, as long as it is below the
+#    limit.
+# 3. It goes up and down and does not settle. ``backward()`` adds to the old gradients,
+#    so each step uses the sum of all gradients so far, not that of the current loss.

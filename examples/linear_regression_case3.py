@@ -1,10 +1,12 @@
 r"""
-Linear regression, case 3: save a model and load it again
-=========================================================
+Linear regression, case 3: is training finished? Save and load a model
+======================================================================
 
-Fifteen points, a line through them, and two questions. How is a trained model kept, so
-that tomorrow's script can use it? And how do you know that training is *finished*?
-For a line there is an exact answer to hold it against: least squares.
+How do you know that training is finished? A loss that stands still is not enough. This
+lesson trains a line on fifteen points until the loss hardly moves, and compares it with
+the best line, which least squares gives exactly. Then it shows the cause, inputs far
+from 0, and the cure, *standardising* them: the same loop reaches the best line at once.
+At the end the model is saved and loaded again.
 
 The model and the loop are those of case 2, :math:`\hat y = w x + b` and `common.fit`.
 """
@@ -46,13 +48,14 @@ y = torch.tensor(
 # %%
 # Model
 # -----
-# As in case 1, ``--published`` starts from the numbers of the published run.
+# As in case 1, ``--published`` starts from the values of the published run.
 
 model = nn.Linear(1, 1).to(args.device)
 if args.published:
     with torch.no_grad():
         model.weight.fill_(0.9833023)
         model.bias.fill_(0.73631224)
+start = {name: value.clone() for name, value in model.state_dict().items()}
 
 # %%
 # Loss and optimizer
@@ -70,56 +73,115 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs)
 # %%
 # Result
 # ------
-# The best line solves :math:`\min_{w,b} \lVert A (w, b)^\top - y \rVert^2`, where the
-# rows of :math:`A` are :math:`(x_i, 1)`. No learning rate, no epochs.
+# The best line minimises :math:`\lVert A (w, b)^\top - y \rVert^2`, where the rows of
+# :math:`A` are :math:`(x_i, 1)`. ``lstsq`` needs no learning rate and no epochs for it.
 
-A = torch.cat([x, torch.ones_like(x)], dim=1).cpu().double()  # (15, 2)
-best = torch.linalg.lstsq(A, y.cpu().double()).solution
+
+def design_matrix(x):
+    return torch.cat([x, torch.ones_like(x)], dim=1).double().cpu()  # (15, 2)
+
+
+best = torch.linalg.lstsq(design_matrix(x), y.double().cpu()).solution
 best_weight, best_bias = best.flatten().tolist()
-
 with torch.inference_mode():
-    weight, bias, loss = model.weight.item(), model.bias.item(), loss_fn(model(x), y)
-    best_loss = loss_fn(best_weight * x + best_bias, y)
+    loss, best_loss = loss_fn(model(x), y), loss_fn(best_weight * x + best_bias, y)
+weight, bias = model.weight.item(), model.bias.item()
 print(f"learned:       y = {weight:.4f} x {bias:+.4f}, loss {loss:.6f}")
 print(f"least squares: y = {best_weight:.4f} x {best_bias:+.4f}, loss {best_loss:.6f}")
 
 # %%
-# The loss has nearly stopped moving, yet the line is not the best one. The loss is a
-# narrow valley: steep across, flat along. The curvatures of case 1 (here of a mean, so
-# divided by 15) tell what training has done to the error in each direction.
+# A loss that stands still
+# ------------------------
+# At the default rate the loss hardly falls in the last epochs, yet it is above its
+# minimum. The curvatures of the loss (case 1) tell why. They are the eigenvalues of the
+# Hessian, here :math:`2 A^\top A / n`, because the loss is a mean. In each direction,
+# training leaves the share :math:`(1 - \text{lr} \cdot \lambda)^\text{epochs}` of the
+# distance to the minimum: nearly nothing in the steep direction, most of it in the flat
+# one. A loss that stands still may only mean that the rate is too small for the flat
+# direction. A larger one helps, but the steep direction limits it.
 
-curvatures = torch.linalg.eigvalsh(2 * A.T @ A / len(A))  # ascending: flat, steep
-flat, steep = (1 - args.lr * curvatures) ** args.epochs
-print(f"error left after {args.epochs} epochs: steep {steep:.1%}, flat {flat:.1%}")
+
+def curvatures(x):
+    rows = design_matrix(x)
+    return torch.linalg.eigvalsh(2 * rows.T @ rows / len(x)).tolist()  # flat, steep
+
+
+change = losses[-1] / losses[-100:][0] - 1
+print(f"change of the loss in the last 100 epochs: {change:+.2%}")
+print(f"loss compared with that of the best line:  {loss / best_loss - 1:+.1%}")
+for name, curvature in zip(("flat", "steep"), curvatures(x), strict=True):
+    left = (1 - args.lr * curvature) ** args.epochs
+    print(f"{name:5} direction: curvature {curvature:6.3f}, distance left {left:.1%}")
 
 # %%
-# So a loss that no longer falls does not prove that training is finished. The lines
-# differ most away from the points, where the learned one still shows its start.
+# The cure: standardise the input
+# -------------------------------
+# One direction is so flat because the inputs are far from 0: with a larger weight and a
+# smaller bias the predictions stay nearly the same. *Centring* the input subtracts its
+# mean; *standardising* also divides by its standard deviation. To compare them, train
+# on each input from the same start, at half of the limit of its learning rate (case 1),
+# which is 1 divided by its largest curvature.
 
-ends = torch.tensor([[0.0], [12.0]])
-with torch.inference_mode():
-    learned_ends = model(ends.to(args.device)).cpu()
+mean, std = x.mean(), x.std(correction=0)
+
+new_model = nn.Linear(1, 1).to(args.device)
+curves = [(f"raw, rate {args.lr:g}", losses)]
+print("input         curvatures     ratio  rate    epochs to 0.1 % above the best loss")
+for name, inputs, epochs in (
+    ("raw", x, 1500),
+    ("centred", x - mean, 50),
+    ("standardised", (x - mean) / std, 10),
+):
+    flat, steep = curvatures(inputs)
+    rate = 1 / steep
+    new_model.load_state_dict(start)
+    optimizer = torch.optim.SGD(new_model.parameters(), lr=rate)
+    curve = fit(new_model, inputs, y, loss_fn, optimizer, epochs, log_every=0)
+    curves.append((f"{name}, rate {rate:.3g}", curve))
+    reached = (n for n, value in enumerate(curve) if value <= 1.001 * best_loss)
+    print(
+        f"{name:12} {steep:6.2f} and {flat:.3f} {steep / flat:6.1f}  {rate:.4f} "
+        f"{next(reached, 'not reached'):>4}"
+    )
+
+# %%
+# With the larger rate the raw input gets there too, but it needs many more epochs than
+# the centred one. On the standardised input both curvatures are the same, and one step
+# is enough. The larger rate is part of the cure: at the default rate, training on the
+# standardised input would also end far above the minimum. The figure shows the losses
+# near the minimum: compare where each curve ends with the black line.
 
 fig, ax = plt.subplots(figsize=(10, 5))
-ax.plot(x.cpu(), y.cpu(), "o", label="data")
-ax.plot(ends, learned_ends, label=f"learned: {weight:.4f} x {bias:+.4f}")
-ax.plot(
-    ends,
-    best_weight * ends + best_bias,
-    "k--",
-    label=f"least squares: {best_weight:.4f} x {best_bias:+.4f}",
-)
-ax.set(xlabel="x", ylabel="y")
-ax.legend()
+for (name, curve), style in zip(curves, ("-", "--", "-.", ":"), strict=True):
+    ax.semilogx(range(1, len(curve) + 1), curve, style, linewidth=3, label=name)
+ax.axhline(best_loss.item(), color="black", linewidth=1, label="best line")
+gap = max((loss - best_loss).item(), 0.002)
+limits = best_loss.item() - gap, best_loss.item() + 5 * gap
+ax.set(xlabel="epoch", ylabel="loss", ylim=limits)
+fig.legend(loc="outside upper center", ncols=3)
 save_figure(fig, args.output / "linear_regression_case3.png")
 
 # %%
 # Save and load
 # -------------
-# A ``state_dict`` maps each parameter's name to its values. Save that, not the model: a
-# pickled model breaks with the next change of its class. Loading takes three steps:
-# make a fresh model, read the file, copy the values in. `common.load_state_dict` reads
-# with ``weights_only=True``, so that a file from a stranger cannot run code.
+# The new model expects a standardised input. With :math:`(x - m) / s` in its place, it
+# is a line in the raw x, with the weight :math:`w / s` and the bias
+# :math:`b - w m / s`. Save that line: then whoever loads it does not need :math:`m` and
+# :math:`s`.
+
+with torch.no_grad():
+    model.weight.copy_(new_model.weight / std)
+    model.bias.copy_(new_model.bias - model.weight[0] * mean)
+
+# %%
+# A ``state_dict`` maps the name of each parameter to its values. Save this, not the
+# model: a file with a whole model `depends on the source code of its class
+# <https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html>`_. Loading
+# takes three steps: create a new model, read the file, copy the values into the model.
+# The file is read with `weights_only=True
+# <https://docs.pytorch.org/docs/stable/notes/serialization.html>`_, which accepts only
+# tensors and plain data and refuses a file that would run code. PyTorch before 2.10 had
+# a hole there (CVE-2026-24747), so ``requirements.txt`` asks for 2.10 or later.
 
 path = args.output / "linear.pth"
 save_state_dict(model, path)
@@ -128,6 +190,26 @@ fresh = nn.Linear(1, 1).to(args.device)  # starts at random, like any new model
 load_state_dict(fresh, path)
 with torch.inference_mode():
     equal = torch.equal(model(x), fresh(x))
-for name, value in fresh.state_dict().items():
-    print(f"{name}: {value.tolist()}")
-print(f"the loaded model predicts the same: {equal}")
+print(f"loaded:        y = {fresh.weight.item():.4f} x {fresh.bias.item():+.4f}")
+print(f"the loaded model gives the same predictions: {equal}")
+
+# %%
+# Try it
+# ------
+# 1. Run ``python examples/linear_regression_case3.py --seed 3``. How far is the loss
+#    above that of the best line, and would the last 100 losses have told you?
+# 2. What is the limit of the learning rate for the raw input? Check it with
+#    ``python examples/linear_regression_case3.py --lr 0.023`` and
+#    ``python examples/linear_regression_case3.py --lr 0.024``.
+# 3. Replace ``fresh = nn.Linear(1, 1)`` by ``fresh = nn.Linear(2, 1)`` and run the
+#    lesson. What does it say when it loads the model?
+
+# %%
+# Answers
+# -------
+# 1. It is more than twice that of the best line. The last 100 losses fall by less than
+#    0.3 %, so they look finished.
+# 2. It is 2 / 86.396 = 0.0231. With 0.023 training reaches the best line. With 0.024
+#    the loss grows until it is infinite, and the lesson stops with an error.
+# 3. The lesson stops with an error that names the file, the parameter ``weight`` and
+#    its two shapes: (1, 1) in the file and (1, 2) in the model.
