@@ -40,13 +40,13 @@ y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
 # Model
 # -----
 # ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. PyTorch draws
-# both at random, here from -1 to 1. That is why two runs with different seeds print
-# different losses. ``--published`` sets the values that the published run started from;
-# it did not print them, so they were computed from its losses.
+# both at random, here from -1 to 1, so another ``--seed`` prints other losses.
+# ``--published`` sets the values that the run in the published tutorial (README,
+# *Credits*) started from; they were computed from the losses that it printed.
 
 model = nn.Linear(1, 1).to(args.device)
 if args.published:
-    with torch.no_grad():  # autograd must not record this
+    with torch.no_grad():  # do not record this for backward()
         model.weight.fill_(-0.79839007)
         model.bias.fill_(-0.53242773)
 start = torch.cat([model.weight[0], model.bias]).detach().cpu()  # (w, b)
@@ -88,7 +88,7 @@ for epoch in range(args.epochs):
     loss.backward()  # backward
     optimizer.step()  # update
     losses.append(loss.item())
-    require_finite(losses[-1], epoch, args.lr)
+    require_finite(losses[-1], epoch, args.lr)  # stops if infinite or NaN
     print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
 
 # %%
@@ -106,7 +106,7 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # Why the loss falls fast and then crawls
 # ---------------------------------------
 # For a linear model and squared errors, the loss as a function of weight and bias is a
-# bowl with one minimum. It is steep in one direction and flat in the direction
+# bowl with one minimum. Here it is steep in one direction and flat in the direction
 # perpendicular to it. The second derivatives of the loss form a matrix, the *Hessian*
 # :math:`2 A^\top A`, where the rows of :math:`A` are :math:`(x_i, 1)`. Its eigenvectors
 # are the two directions, and its eigenvalues :math:`\lambda` are the *curvatures* of
@@ -133,7 +133,7 @@ print(f"flat direction:  curvature {flat:5.2f}, factor {1 - args.lr * flat:.3f}"
 targets = y.flatten().cpu()
 
 
-def loss_at(points):  # (..., 2) -> (...)
+def loss_at(points):  # of shape (..., 2): one loss for each (w, b)
     return ((points @ A.T - targets) ** 2).sum(-1)
 
 
@@ -151,9 +151,9 @@ for rate in rates:
     print(f"{rate:6} {factors} {curves[rate][10]:21.5f} {curves[rate][50]:10.5f}")
 
 # %%
-# The contours below are lines of equal loss; the square is the start, the cross the
-# minimum. Compare how each path crosses the valley, in the steep direction, and how far
-# it gets along it, in the flat one:
+# The contours below are lines of equal loss: the bowl is a long, narrow valley. The
+# square is the start, the cross the minimum. Compare how each path crosses the valley,
+# in the steep direction, and how far it gets along it, in the flat one:
 #
 # - 0.01 goes straight to the bottom of the valley and then crawls along it.
 # - 0.03 is half of the limit. Its steep factor is nearly 0, so the first step ends
@@ -183,7 +183,7 @@ save_figure(fig, args.output / "linear_regression_case1.png")
 
 # %%
 # The curvatures of a larger model are seldom known, but its loss is. So raise the rate
-# until the loss jumps or rises, then take a half or a third of that. Here this gives
+# until the loss rises, then take a half or a third of that rate. Here this gives
 # 0.03 or 0.02. A rate closer to the limit can be faster, as 0.055 is in the end, but it
 # leaves no margin: a tenth more diverges.
 

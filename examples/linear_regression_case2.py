@@ -50,9 +50,9 @@ array[0] = 7
 print(f"after array[0] = 7 the tensor is {tensor.tolist()}")
 
 # %%
-# NumPy computes in float64, but the parameters of a layer are float32, and
-# ``nn.Linear`` does not accept a mixture. The targets also need a second axis, since
-# the model returns one column: (1000,) becomes (1000, 1).
+# The default type is float64 in NumPy and float32 in PyTorch, and ``nn.Linear`` does
+# not accept a mixture. The targets also need a second axis, since the model returns
+# one column: (1000,) becomes (1000, 1).
 
 x = torch.from_numpy(features.astype(np.float32)).to(args.device)  # (1000, 1)
 y = torch.from_numpy(targets.astype(np.float32)).reshape(-1, 1).to(args.device)
@@ -77,6 +77,7 @@ model = Line().to(args.device)
 print(model)
 for name, parameter in model.named_parameters():
     print(f"{name}: {tuple(parameter.shape)}, {parameter.dtype}")
+# Training changes the parameters in place, so keep a copy for later.
 start = {name: value.clone() for name, value in model.state_dict().items()}
 
 # %%
@@ -84,8 +85,7 @@ start = {name: value.clone() for name, value in model.state_dict().items()}
 # ------------------
 # Case 1 took the sum of the squared errors, this lesson takes their *mean*. The sum
 # grows with the number of points, and its curvatures grow with it, so the learning rate
-# would have to shrink. With the mean it does not have to. These are the limits, 2
-# divided by the largest curvature, for both:
+# would have to shrink. The limits, 2 divided by the largest curvature, for both:
 
 loss_fn = nn.MSELoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -155,15 +155,15 @@ for target in (y[:100], y[:100].flatten()):
     w, b = model.linear.weight.item(), model.linear.bias.item()
     print(
         f"targets {tuple(target.shape)}: errors {tuple((prediction - target).shape)}, "
-        f"loss {curve[0]:.1f} to {curve[-1]:.1f}, weight {w:.4f}, bias {b:.4f}"
+        f"loss {curve[0]:.0f} to {curve[-1]:.0f}, weight {w:.2f}, bias {b:.2f}"
     )
-print(f"mean of these targets: {y[:100].mean():.4f}")
+print(f"mean of these targets: {y[:100].mean():.2f}")
 
 # %%
 # Without the axis, each prediction is compared with all the targets. The best
 # prediction is then their mean, whatever x is, so the weight goes to 0. No error is
-# raised, and the loss even falls a little, but the line is flat: see the figure. It is
-# drawn from arrays, into which ``numpy()`` has converted the predictions.
+# raised, and the loss even falls a little, but the line in the figure is flat. For
+# the figure, ``cpu().numpy()`` converted the predictions to arrays.
 
 fig, ax = plt.subplots()
 ax.plot(features[:100], targets[:100], "ko", markersize=4, alpha=0.4, label="data")

@@ -5,8 +5,8 @@ Linear regression, case 3: is training finished? Save and load a model
 How do you know that training is finished? A loss that stands still is not enough. This
 lesson trains a line on fifteen points until the loss hardly moves, and compares it with
 the best line, which least squares gives exactly. Then it shows the cause, inputs far
-from 0, and the cure, *standardising* them: the same loop reaches the best line at once.
-At the end the model is saved and loaded again.
+from 0, and the cure, *standardising* them: with a larger learning rate, one step then
+reaches the best line. At the end the model is saved and loaded again.
 
 The model and the loop are those of case 2, :math:`\hat y = w x + b` and `common.fit`.
 """
@@ -122,7 +122,7 @@ for name, curvature in zip(("flat", "steep"), curvatures(x), strict=True):
 # on each input from the same start, at half of the limit of its learning rate (case 1),
 # which is 1 divided by its largest curvature.
 
-mean, std = x.mean(), x.std(correction=0)
+mean, std = x.mean(), x.std(correction=0)  # divides by n, like StandardScaler
 
 new_model = nn.Linear(1, 1).to(args.device)
 curves = [(f"raw, rate {args.lr:g}", losses)]
@@ -145,11 +145,12 @@ for name, inputs, epochs in (
     )
 
 # %%
-# With the larger rate the raw input gets there too, but it needs many more epochs than
-# the centred one. On the standardised input both curvatures are the same, and one step
-# is enough. The larger rate is part of the cure: at the default rate, training on the
-# standardised input would also end far above the minimum. The figure shows the losses
-# near the minimum: compare where each curve ends with the black line.
+# With the larger rate the raw input gets there too: the first step removes the steep
+# part of the distance, but the flat part takes hundreds more. On the standardised input
+# both curvatures are the same, and one step is enough. The larger rate is part of the
+# cure: at the default rate, training on the standardised input would also end far above
+# the minimum. In the figure, compare where each curve ends with the black line. The
+# loss of an epoch is the one before its update, so the first step shows in epoch 2.
 
 fig, ax = plt.subplots(figsize=(10, 5))
 for (name, curve), style in zip(curves, ("-", "--", "-.", ":"), strict=True):
@@ -164,10 +165,9 @@ save_figure(fig, args.output / "linear_regression_case3.png")
 # %%
 # Save and load
 # -------------
-# The new model expects a standardised input. With :math:`(x - m) / s` in its place, it
-# is a line in the raw x, with the weight :math:`w / s` and the bias
-# :math:`b - w m / s`. Save that line: then whoever loads it does not need :math:`m` and
-# :math:`s`.
+# The new model expects the standardised input :math:`(x - m) / s`. It is also a line in
+# the raw x, with the weight :math:`w / s` and the bias :math:`b - w m / s`. Save that
+# line: then whoever loads it needs neither :math:`m` nor :math:`s`.
 
 with torch.no_grad():
     model.weight.copy_(new_model.weight / std)
@@ -176,12 +176,12 @@ with torch.no_grad():
 # %%
 # A ``state_dict`` maps the name of each parameter to its values. Save this, not the
 # model: a file with a whole model `depends on the source code of its class
-# <https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html>`_. Loading
-# takes three steps: create a new model, read the file, copy the values into the model.
-# The file is read with `weights_only=True
-# <https://docs.pytorch.org/docs/stable/notes/serialization.html>`_, which accepts only
-# tensors and plain data and refuses a file that would run code. PyTorch before 2.10 had
-# a hole there (CVE-2026-24747), so ``requirements.txt`` asks for 2.10 or later.
+# <https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html>`_. The two
+# functions of `common` call ``torch.save(model.state_dict(), path)`` and
+# ``model.load_state_dict(torch.load(path, weights_only=True))``. `weights_only=True
+# <https://docs.pytorch.org/docs/stable/notes/serialization.html>`_ accepts only tensors
+# and plain data and refuses a file that would run code. Use PyTorch 2.10 or later: in
+# older versions a file can get round this (CVE-2026-24747).
 
 path = args.output / "linear.pth"
 save_state_dict(model, path)
