@@ -108,12 +108,10 @@ def prepare(app):
 
 
 def make_thumbnails(app):
-    source = Path(app.srcdir)
-    for name in ABOUT:
-        make_thumbnail(
-            source / f"examples/outputs/{name}.png",
-            source / f"images/thumb/sphx_glr_{name}_thumb.png",
-        )
+    for figure in Path(app.srcdir).glob("examples/outputs/*.png"):
+        if figure.stem in ABOUT:
+            thumbnail = f"images/thumb/sphx_glr_{figure.stem}_thumb.png"
+            make_thumbnail(figure, Path(app.srcdir, thumbnail))
 
 
 def rewrite(app, docname, content):
@@ -128,8 +126,8 @@ def rewrite(app, docname, content):
         # That a figure was saved stands nowhere but under the figure.
         text = re.sub(r"^    saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE)
         text = re.sub(EMPTY_OUTPUT, "", text)
-        seconds = json.loads(Path(app.srcdir, f"{docname}.cost.json").read_text())
-        line = ways(docname, seconds["time"])
+        cost = Path(app.srcdir, f"{docname}.cost.json")
+        line = ways(docname, json.loads(cost.read_text())["time"])
         content[0] = re.sub(r"^(=+)$", rf"\1\n\n{line}", text, count=1, flags=re.M)
 
 
@@ -161,19 +159,18 @@ def card(name):
 
 def ways(name, seconds):
     """Return reST of the line under a title: downloads, and the time of a run."""
-    links = [
-        f'<a href="{name}.ipynb" download>Notebook</a>',
-        f'<a href="{name}.py" download>Script</a>',
-        f'<a href="{name}.zip" download>Zip with all files</a>',
+    links = [f"{name}.ipynb", f"{name}.py", f"{name}.zip"]
+    parts = [
+        f'<a href="{link}" download>{word}</a>'
+        for link, word in zip(links, ("Notebook", "Script", "Zip"), strict=True)
     ]
     if REPOSITORY:
-        address = f"https://colab.research.google.com/github/{REPOSITORY}"
-        links.append(
-            f'<a href="{address}/blob/notebooks/{name}.ipynb">Open in Colab</a>'
-        )
+        path = f"{REPOSITORY}/blob/notebooks/{name}.ipynb"
+        link = f"https://colab.research.google.com/github/{path}"
+        parts.append(f'<a href="{link}">Open in Colab</a>')
     duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    links.append(f"takes about {duration}")
-    return f'.. raw:: html\n\n   <p class="ways">{" · ".join(links)}</p>\n'
+    parts.append(f"takes about {duration}")
+    return f'.. raw:: html\n\n   <p class="ways">{" · ".join(parts)}</p>\n'
 
 
 def add_to_page(app, pagename, templatename, context, doctree):
@@ -191,9 +188,10 @@ def add_to_page(app, pagename, templatename, context, doctree):
 
 
 def add_downloads(app, exception):
-    if exception is None:
+    """Write script, notebook and zip file of each lesson beside its page."""
+    if not exception:
         for lesson in LESSONS:
-            save_downloads(lesson, lesson, Path(app.outdir))
+            save_downloads(lesson, Path(app.outdir))
 
 
 def setup(app):

@@ -26,6 +26,13 @@ for name, text in FILES.items():
     if not Path(name).exists():
         Path(name).write_text(text, encoding="utf-8")
 """
+DATA_CELL = """\
+import base64
+import zlib
+from pathlib import Path
+
+DATA = {}
+"""
 WRITE_DATA = """\
 for name, text in DATA.items():
     if not Path(name).exists():
@@ -51,39 +58,47 @@ def data_of(lesson):
     return [p for p in DATA if p.stem.upper() in text or f'"{p.name}"' in text]
 
 
-def notebook(script, lesson):
-    """Return the notebook of ``script``, which is ``lesson`` or a translation of it."""
-    _, blocks = split_code_and_text_blocks(str(script))
+def notebook(lesson):
+    """Return the notebook of a lesson, as JSON."""
+    _, blocks = split_code_and_text_blocks(str(lesson))
     content = jupyter_notebook(blocks, deepcopy(DEFAULT_GALLERY_CONF), EXAMPLES)
-    text = TITLE.format("The modules that this lesson imports") + MODULE_CELL
-    for path in modules_of(lesson):
-        text += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8')}'''\n"
-    cells = [text + WRITE_MODULES]
+    brought = [module_cell(modules_of(lesson))]
     if data := data_of(lesson):
-        text = TITLE.format("The data that it reads, packed")
-        text += "import base64\nimport zlib\nfrom pathlib import Path\n\nDATA = {}\n"
-        for path in data:
-            packed = base64.encodebytes(zlib.compress(path.read_bytes(), 9)).decode()
-            text += f'DATA["{path.relative_to(ROOT).as_posix()}"] = """\n{packed}"""\n'
-        cells.append(text + WRITE_DATA)
+        brought.append(data_cell(data))
     content["cells"][1:1] = [  # after the title
         {
             "cell_type": "code",
             "execution_count": None,
             "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}},
             "outputs": [],
-            "source": [text],
+            "source": [source],
         }
-        for text in cells
+        for source in brought
     ]
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def save_downloads(script, lesson, folder):
+def module_cell(paths):
+    """Return the source of a cell that writes these modules, in plain text."""
+    source = TITLE.format("The modules that this lesson imports") + MODULE_CELL
+    for path in paths:
+        source += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8')}'''\n"
+    return source + WRITE_MODULES
+
+
+def data_cell(paths):
+    """Return the source of a cell that writes these files, packed."""
+    source = TITLE.format("The data that it reads, packed") + DATA_CELL
+    for path in paths:
+        packed = base64.encodebytes(zlib.compress(path.read_bytes(), 9)).decode()
+        source += f'DATA["{path.relative_to(ROOT).as_posix()}"] = """\n{packed}"""\n'
+    return source + WRITE_DATA
+
+
+def save_downloads(lesson, folder):
     """Write script, notebook and zip file of a lesson into ``folder``."""
-    text = script.read_text("utf-8")
-    (folder / f"{lesson.stem}.py").write_text(text, "utf-8")
-    content = notebook(script, lesson)
+    text, content = lesson.read_text("utf-8"), notebook(lesson)
+    (folder / lesson.name).write_text(text, "utf-8")
     (folder / f"{lesson.stem}.ipynb").write_text(content, "utf-8")
     with zipfile.ZipFile(
         folder / f"{lesson.stem}.zip", "w", zipfile.ZIP_DEFLATED

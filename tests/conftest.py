@@ -1,4 +1,4 @@
-"""Three ways to run a lesson: in this process, as a reader does, and in the background."""
+"""Run a lesson in this process, as a reader does, or in the background."""
 
 import contextlib
 import io
@@ -131,7 +131,7 @@ def error_line(stderr, *words):
 
 
 def fails(capsys, words, function, *args, code=1):
-    """Check that ``function(*args)`` ends the program with one line naming ``words``."""
+    """Check that ``function(*args)`` ends in one line of error, naming ``words``."""
     with pytest.raises(SystemExit) as error:
         function(*args)
     assert error.value.code == code

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+
 from conftest import NAMES, ROOT
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")

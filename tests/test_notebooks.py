@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from conftest import NAMES, ROOT
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
@@ -37,7 +38,7 @@ def run_alone(text, folder):
 )
 def test_alone(tmp_path, name):
     (lesson,) = (path for path in LESSONS if path.stem == name)
-    outputs = run_alone(notebook(lesson, lesson), tmp_path)
+    outputs = run_alone(notebook(lesson), tmp_path)
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert [out.text for out in outputs if out.get("name") == "stderr"] == []
     assert (tmp_path / f"outputs/{name}.png").exists()
@@ -50,7 +51,7 @@ def test_alone(tmp_path, name):
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
 def test_the_cells_that_it_brings(tmp_path, lesson):
     """After the title, folded, short; a file that is there is left as it is."""
-    save_downloads(lesson, lesson, tmp_path)
+    save_downloads(lesson, tmp_path)
     cells = json.loads((tmp_path / f"{lesson.stem}.ipynb").read_text("utf-8"))["cells"]
     assert cells[0]["cell_type"] == "markdown"
     brought = [c for c in cells if c["metadata"].get("cellView") == "form"]

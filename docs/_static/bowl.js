@@ -2,10 +2,6 @@
 // Start, minimum and Hessian come from the run; a step is p -= rate * H (p - minimum).
 for (const box of document.querySelectorAll(".bowl")) {
   const { start, minimum, hessian, rate, losses } = JSON.parse(box.dataset.run);
-  const chinese = document.documentElement.lang.startsWith("zh");
-  const words = chinese
-    ? { rate: "学习率", weight: "权重", bias: "偏置", loss: "损失", epoch: "轮", grows: "发散" }
-    : { rate: "learning rate", weight: "weight", bias: "bias", loss: "loss", epoch: "epoch", grows: "diverges" };
   const from = (p) => p.map((value, i) => value - minimum[i]);
   const gradient = (p) => hessian.map((row) => row[0] * from(p)[0] + row[1] * from(p)[1]);
   const loss = (p) => (gradient(p)[0] * from(p)[0] + gradient(p)[1] * from(p)[1]) / 2;
@@ -35,7 +31,7 @@ for (const box of document.querySelectorAll(".bowl")) {
   const half = (hessian[0][0] + hessian[1][1]) / 2;
   const root = Math.hypot((hessian[0][0] - hessian[1][1]) / 2, hessian[0][1]);
   const angle = (Math.atan2(2 * hessian[0][1], hessian[0][0] - hessian[1][1]) * 90) / Math.PI;
-  const surface = panel(words.weight, words.bias);
+  const surface = panel("weight", "bias");
   const place = ([w, b]) => [(w + 1.5) * 44, 105 - b * 44];
   const [cx, cy] = place(minimum);
   for (const level of [0.1, 0.5, 2, 8, 32, 128]) {
@@ -47,7 +43,7 @@ for (const box of document.querySelectorAll(".bowl")) {
   make("circle", { class: "minimum", cx, cy, r: 4 }, surface);
 
   // Right: the loss of each epoch, on a logarithmic scale.
-  const curve = panel(words.epoch, words.loss);
+  const curve = panel("epoch", "loss");
   const height = (value) => 105 - 26 * Math.log10(value);
   for (const power of [-3, -1, 1, 3]) {
     make("line", { x1: 0, x2: 310, y1: height(10 ** power), y2: height(10 ** power) }, curve);
@@ -66,8 +62,8 @@ for (const box of document.querySelectorAll(".bowl")) {
     points.forEach((p, i) => ["cx", "cy"].forEach((key, j) => dots[i].setAttribute(key, place(p)[j])));
     draw(line, box.losses.map((value, i) => [(i * 310) / (losses.length - 1), height(value)]));
     const grows = slider.value * (half + root) > 2;
-    output.textContent = `${words.rate} ${Number(slider.value).toFixed(3)}: ` +
-      (grows ? words.grows : `${words.loss} ${box.losses.at(-1).toPrecision(3)}`);
+    output.textContent = `learning rate ${Number(slider.value).toFixed(3)}: ` +
+      (grows ? "diverges" : `loss ${box.losses.at(-1).toPrecision(3)}`);
     slider.setAttribute("aria-valuetext", output.textContent);
     box.classList.toggle("grows", grows);
   };
