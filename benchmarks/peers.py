@@ -1,36 +1,27 @@
 """The Fashion-MNIST lesson beside what one might use instead: time and accuracy.
 
-Everyone follows one recipe: softmax regression on the 60,000 pictures, SGD with the
-learning rate 0.001 and batches of 64, shuffled, running loss and accuracy, a test pass
-in each epoch. They take turns, an epoch each; the tables show medians over the epochs
-after the first, in which some of them compile. Keras and JAX come with the extra
-``bench``; whoever is not installed is left out.
+All follow one recipe: softmax regression on the 60,000 images, SGD with the learning
+rate 0.001 and batches of 64, shuffled, running loss and accuracy, a test pass in each
+epoch. They take turns, an epoch each; the tables show medians over the epochs after the
+first, in which some of them compile. Keras and JAX come with the extra ``bench``; what
+is not installed is left out.
 
     pip install -e ".[bench]"
-    python benchmarks/peers.py --repetitions 9
+    python benchmarks/peers.py
 """
 
-import argparse
 import contextlib
 import copy
 import functools
-import io
 import multiprocessing
 import os
-import platform
-import runpy
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-sys.path.insert(0, str(EXAMPLES))
+from measure import environment, parser, run_lesson, timed
 
 LR, BATCH_SIZE = 1e-3, 64
 TOP = "our fastest rung, `pixels as bytes`"
@@ -38,42 +29,41 @@ TOP = "our fastest rung, `pixels as bytes`"
 
 def load(sample):
     """Return train and test data as NumPy arrays, labels as int32."""
-    from fashion_mnist import load_fashion_mnist
+    from lesson_data import load_fashion_mnist
 
-    x, y, test_x, test_y = (part.numpy() for part in load_fashion_mnist(sample))
+    x, y, test_x, test_y = (part.numpy() for part in load_fashion_mnist(sample, "cpu"))
     return x, y.astype("int32"), test_x, test_y.astype("int32")
 
 
 # -------------------------------------------------------------------- the contestants
 # A group is what shares a process. It returns a function for each contestant, which
-# trains an epoch and returns the test accuracy after it.
+# trains one epoch and returns the test accuracy after it.
 
 
 def pytorch(sample):
-    """The published loop, the lesson and the rungs that `faster_training.py` has."""
+    """The published loop, and rungs of `faster_training.py`."""
     import torch
+    from torch.utils.data import DataLoader
     from torchvision.datasets import FashionMNIST
     from torchvision.transforms import ToTensor
 
-    from fashion_mnist import FULL, read_files
+    from lesson_data import read_files
 
     default_threads = torch.get_num_threads()
+    lesson = run_lesson(sample)
     with tempfile.TemporaryDirectory() as folder:
-        path = str(EXAMPLES / "faster_training.py")
-        sys.argv = [path, "--epochs", "1", "--output", folder, "--lr", str(LR)]
-        sys.argv += ["--batch-size", str(BATCH_SIZE)] + ["--sample"] * sample
-        with contextlib.redirect_stdout(io.StringIO()):
-            lesson = runpy.run_path(path, run_name="__main__")
         raw = Path(folder, "FashionMNIST", "raw")
         raw.mkdir(parents=True)
-        for name, data in zip(FULL, read_files(sample), strict=True):
+        for name, data in read_files(sample).items():
             (raw / name).write_bytes(data)
-        sets = [
+        train, test = (
             FashionMNIST(folder, train=train, transform=ToTensor())
             for train in (True, False)
-        ]
+        )
 
-    published = functools.partial(lesson["with_loaders"], *sets)
+    def published(model):
+        batches = DataLoader(train, BATCH_SIZE, shuffle=True)
+        return lesson["published_epoch"](batches, DataLoader(test, BATCH_SIZE), model)
 
     def contestant(rung, threads=1):
         model = copy.deepcopy(lesson["model"])
@@ -87,34 +77,37 @@ def pytorch(sample):
     def floor():
         torch.set_num_threads(1)
         lesson["floor"]()
-        return None
+
+    case_3 = lesson["rungs"]["metrics at the end (case 3)"]
+
+    def hundred_epochs():
+        epoch = contestant(case_3)
+        return [epoch() for _ in range(100)][-1]
 
     return {
         f"published loop, {default_threads} threads (PyTorch's choice)": contestant(
             published, default_threads
         ),
         "published loop, one thread": contestant(published),
-        "our lesson, `logistic_regression_case3.py`": contestant(
-            lesson["rungs"]["scores at the end (case 3)"]
-        ),
+        "our lesson, `logistic_regression_case3.py`": contestant(case_3),
         TOP: contestant(lesson["rungs"]["pixels as bytes"]),
         "floor: two products for each batch": floor,
+        "our lesson, 100 epochs": hundred_epochs,
     }
 
 
 def compiled(sample):
     """The lesson's loop with ``torch.compile`` of a whole step."""
-    from common import evaluate, score, shuffled_batches
-
     import torch
     from torch import nn
 
-    from fashion_mnist import load_fashion_mnist
+    from common import evaluate, loss_and_accuracy, shuffled_batches
+    from lesson_data import load_fashion_mnist
 
     if not (shutil.which("c++") or shutil.which("g++")):
         raise ImportError("torch.compile needs a C++ compiler")
     torch.set_num_threads(1)
-    x, y, test_x, test_y = load_fashion_mnist(sample)
+    x, y, test_x, test_y = load_fashion_mnist(sample, "cpu")
     torch.manual_seed(0)
     model, loss_fn = nn.Linear(784, 10), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
@@ -128,9 +121,9 @@ def compiled(sample):
         return logits.detach()
 
     def epoch():
-        batches = shuffled_batches(len(x), BATCH_SIZE, x.device)
-        logits = [step(x.index_select(0, r), y.index_select(0, r)) for r in batches]
-        score(torch.cat(logits), y[torch.cat(batches)], loss_fn)
+        batches = shuffled_batches(x, BATCH_SIZE)
+        logits = [step(x.index_select(0, i), y.index_select(0, i)) for i in batches]
+        loss_and_accuracy(torch.cat(logits), y[torch.cat(batches)], loss_fn)
         return evaluate(model, test_x, test_y, loss_fn)[1]
 
     return {"our lesson, its step through `torch.compile`": epoch}
@@ -139,14 +132,14 @@ def compiled(sample):
 def numpy_epoch(weight, bias, x, y, order, lr=LR, batch_size=BATCH_SIZE):
     """Train ``weight`` (10, 784) and ``bias`` (10,) in place, in the given order.
 
-    Returns the running loss and accuracy, each picture scored before its update.
+    Returns the running loss and accuracy, those of each image before its update.
     """
     import numpy as np
 
     loss = correct = 0
     for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        images, labels, each = x[rows], y[rows], np.arange(len(rows))
+        indices = order[start : start + batch_size]
+        images, labels, each = x[indices], y[indices], np.arange(len(indices))
         logits = images @ weight.T
         logits += bias
         correct += (logits.argmax(1) == labels).sum()
@@ -157,7 +150,7 @@ def numpy_epoch(weight, bias, x, y, order, lr=LR, batch_size=BATCH_SIZE):
         loss += np.log(total).sum() - right.sum()
         error /= total
         error[each, labels] -= 1
-        error *= lr / len(rows)
+        error *= lr / len(indices)
         weight -= error.T @ images
         bias -= error.sum(0)
     return loss / len(order), correct / len(order)
@@ -187,7 +180,7 @@ def jax_epoch(lr=LR, batch_size=BATCH_SIZE, unroll=8):
     import jax
     import jax.numpy as jnp
 
-    def figures(parameters, x, y):
+    def metrics(parameters, x, y):
         weight, bias = parameters
         logits = x @ weight.T + bias
         log_p = jax.nn.log_softmax(logits)
@@ -196,12 +189,12 @@ def jax_epoch(lr=LR, batch_size=BATCH_SIZE, unroll=8):
 
     @functools.partial(jax.jit, donate_argnums=0)
     def epoch(parameters, x, y, order, test_x, test_y):
-        def step(parameters, rows):
-            results, gradients = jax.value_and_grad(figures, has_aux=True)(
-                parameters, x[rows], y[rows]
+        def step(parameters, indices):
+            results, gradients = jax.value_and_grad(metrics, has_aux=True)(
+                parameters, x[indices], y[indices]
             )
             update = jax.tree.map(lambda p, g: p - lr * g, parameters, gradients)
-            return update, jnp.stack(results) * len(rows)
+            return update, jnp.stack(results) * len(indices)
 
         whole = len(order) // batch_size * batch_size  # the last batch may be shorter
         parameters, sums = jax.lax.scan(
@@ -211,7 +204,7 @@ def jax_epoch(lr=LR, batch_size=BATCH_SIZE, unroll=8):
         if whole < len(order):
             parameters, last = step(parameters, order[whole:])
             total += last
-        return parameters, total / len(order), figures(parameters, test_x, test_y)
+        return parameters, total / len(order), metrics(parameters, test_x, test_y)
 
     return epoch
 
@@ -243,7 +236,7 @@ def keras(backend, sample):
     if backend == "torch":
         import torch
 
-        torch.set_num_threads(1)  # faster than two, as in the lessons
+        torch.set_num_threads(1)  # as in the lessons
 
     def contestant(steps):
         keras.utils.set_random_seed(0)
@@ -294,7 +287,7 @@ def sklearn(sample):
         return best.score(test_x, test_y)
 
     return {
-        "scikit-learn, `SGDClassifier`, a picture at a time": epoch,
+        "scikit-learn, `SGDClassifier`, an image at a time": epoch,
         "scikit-learn, `LogisticRegression`, `tol=1e-4` (its default)": (
             functools.partial(converge, 1e-4)
         ),
@@ -319,7 +312,7 @@ GROUPS = [
 
 
 def serve(group, sample, pipe):
-    """In a process of its own: train an epoch of whom the other end of ``pipe`` names.
+    """In a process of its own: train an epoch of each contestant that ``pipe`` names.
 
     Answers with the seconds that it took and the test accuracy after it.
     """
@@ -329,38 +322,13 @@ def serve(group, sample, pipe):
         pipe.send(str(error))
         return
     pipe.send(list(epochs))
-    with contextlib.suppress(EOFError, KeyboardInterrupt):  # the other end has gone
+    with contextlib.suppress(EOFError, KeyboardInterrupt):  # the other end is closed
         while name := pipe.recv():
-            start = time.perf_counter()
-            accuracy = epochs[name]()
-            pipe.send((time.perf_counter() - start, accuracy))
-
-
-def environment():
-    """The date, the processor, how busy it is, and the versions, in a line."""
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-        processor = cpuinfo.partition("model name")[2].partition(":")[2].splitlines()[0]
-    except (OSError, IndexError):
-        processor = platform.processor()
-    busy = ""
-    if hasattr(os, "getloadavg"):  # not on Windows
-        busy = f" with a load of {os.getloadavg()[0]:.1f} before the start"
-    names = ["torch", "torchvision", "numpy", "scikit-learn", "jax", "keras"]
-    with contextlib.suppress(ImportError):
-        names = [f"{name} {version(name)}" for name in names]
-    return (
-        f"{date.today()}, {processor.strip()}, {os.cpu_count()} processors{busy}, "
-        f"Python {platform.python_version()}, {', '.join(names)}"
-    )
+            pipe.send(timed(epochs[name]))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=9, metavar="N")
-    parser.add_argument("--sample", action="store_true", help="4,000 pictures only")
-    args = parser.parse_args()
-
+    args = parser(__doc__, repetitions=9).parse_args()
     here = environment()
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
@@ -382,7 +350,7 @@ def main():
         pipes[name].send(name)
         return pipes[name].recv()
 
-    once = [name for name in pipes if "tol=" in name]
+    once = [name for name in pipes if "100 epochs" in name or "tol=" in name]
     times = {name: [] for name in pipes if name not in once}
     accuracies = {}
     for repetition in range(1 + args.repetitions):
@@ -408,19 +376,6 @@ def main():
     for name in median:
         if name.startswith("published"):
             print(f"| {name}: 100 x its epoch | {100 * median[name]:.0f} | |")
-    with tempfile.TemporaryDirectory() as output:
-        script = EXAMPLES / "logistic_regression_case3.py"
-        command = [sys.executable, script, "--device", "cpu", "--output", output]
-        start = time.perf_counter()
-        done = subprocess.run(
-            command + ["--sample"] * args.sample,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        seconds = time.perf_counter() - start
-    accuracy = done.stdout.partition("test accuracy ")[2].split()[0]
-    print(f"| our lesson, 100 epochs with its figures | {seconds:.1f} | {accuracy} |")
     for name in once:
         seconds, accuracy = run(name)
         print(f"| {name} | {seconds:.1f} | {accuracy:.4f} |")

@@ -1,10 +1,10 @@
 """What does a lesson on tiny data cost beyond loading the libraries it uses?
 
-Runs each linear regression lesson as a whole process (training and figures), beside a
-bare process that imports the same libraries and makes one optimizer, in turn, and
-prints medians and their ratio:
+Each linear regression lesson runs as a process, training and figures included, in turn
+with a bare process that imports the same libraries and makes one optimizer. The table
+shows medians and their ratio:
 
-    python benchmarks/startup.py --repetitions 9
+    python benchmarks/startup.py
 """
 
 import argparse
@@ -52,7 +52,7 @@ with tempfile.TemporaryDirectory() as output:
         lesson = [sys.executable, EXAMPLES / f"{name}.py", "--output", output]
         commands[name] = lesson
         commands[name, "bare"] = [sys.executable, "-c", bare]
-    for command in commands.values():  # once for nothing: the disk's cache
+    for command in commands.values():  # not counted: fills the disk's cache
         seconds(command)
     times = {key: [] for key in commands}
     for _ in range(repetitions):

@@ -4,12 +4,12 @@ Activation functions: what they do, and what they let through
 
 Several linear layers in a row are no more than one linear layer. A network needs a
 nonlinear *activation function* between them, applied to each number separately. This
-lesson plots four classical ones and their derivatives.
+lesson plots four common ones and their derivatives.
 
 Learning depends on the derivatives. On its way back to the first layer, the gradient is
-multiplied by the derivative of every activation that it passes. With its published
-recipe, the network of logistic regression, case 2, learns nothing but a constant. Here
-you see how little reaches its first layer, and why.
+multiplied by the weights of each layer and by the derivative of each activation that it
+passes. The published network of logistic regression, case 2, learned only a constant.
+Here you see how little of the gradient reaches its first layer, and why.
 """
 
 # %%
@@ -59,7 +59,7 @@ def derivative(function, x):
 
 # %%
 # A function *saturates* where it is nearly flat: hardly any gradient gets through,
-# however wrong the output is. The grey areas mark where the derivative is below 0.05.
+# however large the loss is. The grey areas mark where the derivative is below 0.05.
 # Sigmoid and tanh saturate on both sides, ReLU and softplus on the left only.
 
 fig, axes = plt.subplots(2, 2, figsize=(9, 7))
@@ -78,9 +78,9 @@ save_figure(fig, args.output / "activation_functions.png")
 # %%
 # The four derivatives
 # --------------------
-# Compare their largest values. The derivative of the sigmoid reaches 1/4, at 0, and is
-# smaller everywhere else; the others reach or approach 1. (ReLU has no derivative at 0,
-# where its two straight parts meet; PyTorch uses 0 there.)
+# Compare their largest values. The derivative, or *slope*, of the sigmoid reaches 1/4,
+# at 0; the others reach or approach 1. (ReLU has no derivative at 0, where its two
+# straight parts meet; PyTorch uses 0 there.)
 
 at = torch.tensor([-5.0, 0.0, 5.0], device=args.device)
 fig, ax = plt.subplots()
@@ -99,9 +99,9 @@ save_figure(fig, args.output / "activation_functions_derivatives.png")
 # %%
 # Why not write the formula yourself?
 # -----------------------------------
-# It is right on paper. In floating point, :math:`e^{1000}` is infinite, and infinity
-# divided by infinity is ``nan``, "not a number". From there ``nan`` spreads to the
-# loss, to the gradients and to the parameters. PyTorch's functions avoid the overflow.
+# It is right on paper. In floating point, :math:`e^{1000}` is infinite: softplus becomes
+# infinite, too, and tanh infinity divided by infinity, which is ``nan``, "not a number",
+# and spreads to loss, gradients and parameters. PyTorch's functions avoid the overflow.
 
 far = torch.tensor([-1000.0, 1000.0], device=args.device)
 print(f"at {far.tolist()}:")
@@ -113,10 +113,9 @@ for name, (function, formula) in functions.items():
 # %%
 # What reaches the first layer
 # ----------------------------
-# Take the 8-6-4-1 network of logistic regression, case 2, and its table, each column
-# standardised. (No rows are held out: this is about gradients, not accuracy.) Only the
-# activation between the layers is changed, and the first row, "none", is the control.
-# "4 sigmoid" is the sigmoid times four: its slope at 0 is 1.
+# Take the 8-6-4-1 network of logistic regression, case 2, and the original table, each
+# column standardised. Only the activation between the layers is changed; "none" stands
+# for no activation. "4 sigmoid" is the sigmoid times four: its slope at 0 is 1.
 
 features, labels = read_csv(DIABETES)[:2]
 inputs = torch.tensor(
@@ -147,10 +146,10 @@ def gradients(layers, activation):
 
 
 # %%
-# A gradient is measured by its *norm*, the root of the sum of its squares, and a slope
-# by its root mean square over rows and units. Both are medians over 100 random starts,
-# the same ones for every activation. Each line shows the norms at layers 1, 2 and 3,
-# then the first as a share of the norm without an activation, and the slopes.
+# A gradient is measured by its *norm*, the root of the sum of the squares of its
+# entries, and the slopes of a layer by their root mean square over rows and units. Each
+# line shows medians over the same 100 random starts: the norms at the outputs of layers
+# 1 to 3, the first as a share of that of "none", and the slopes and their product.
 
 starts = [
     [nn.Linear(a, b).to(args.device) for a, b in pairwise(widths)] for _ in range(100)
@@ -177,18 +176,19 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # %%
 # The figure is read from right to left. At the last layer all gradients are about
 # equal. With no activation, the weights alone make them smaller on the way to layer 1.
-# What an activation leaves of that is about the product of its slopes. The sigmoid
-# leaves least, but not because its units are saturated: their slopes are close to 1/4,
-# the largest that a sigmoid has. Multiplied by four, the same curve lets about as much
-# through as tanh does. Logistic regression, case 2, shows what that means for training.
+# With an activation, the share that remains is about the product of its slopes. For the
+# sigmoid it is smallest, but not because the units are saturated: their slopes are
+# close to 1/4, the largest possible. Multiplied by four, the sigmoid lets about as much
+# through as tanh does. Logistic regression, case 2, shows what this means for training.
 
 # %%
 # Dead ReLUs
 # ----------
-# The derivative of ReLU is 1 or 0. If the input of a unit is negative for every row of
-# the data, the unit is *dead*: no gradient passes through it, and none reaches its own
-# weights. Leaky ReLU has the slope 0.01 on the left. Count the dead units of layer 2 in
-# the 100 random starts, and then let leaky ReLU take the same inputs.
+# The derivative of ReLU is 1 or 0. If the input of a ReLU is negative for every row,
+# its unit is *dead*: no gradient passes through it or reaches its own weights. (Changes
+# in earlier layers can revive it.) Leaky ReLU has the slope 0.01 on the left. The dead
+# units of layer 2 in the 100 starts are counted with ReLU, and, for the same inputs,
+# with leaky ReLU.
 
 outputs = [layers[1](torch.relu(layers[0](inputs))) for layers in starts]  # (768, 4)
 dead = {}
@@ -202,9 +202,9 @@ for name, activation in (("ReLU", torch.relu), ("leaky ReLU", F.leaky_relu)):
 # -------------------------
 # Between layers, start with ReLU, the usual choice. If many units die, try leaky ReLU.
 # Tanh lets more through in this small network. A sigmoid belongs after the last layer,
-# inside ``nn.BCEWithLogitsLoss``, where its slope cancels. There are many more in
-# `torch.nn <https://docs.pytorch.org/docs/stable/nn.html>`__, and starting weights that
-# suit them in `nn.init <https://docs.pytorch.org/docs/stable/nn.init.html>`__.
+# where it gives a probability. ``nn.BCEWithLogitsLoss`` contains it, and the gradient
+# of that loss is the probability minus the label: the slope of the sigmoid cancels.
+# `torch.nn <https://docs.pytorch.org/docs/stable/nn.html>`__ has many more activations.
 
 # %%
 # Try it
@@ -222,6 +222,6 @@ for name, activation in (("ReLU", torch.relu), ("leaky ReLU", F.leaky_relu)):
 # 1. That of tanh is still ``nan``: :math:`e^{100}` overflows in float32. That of
 #    softplus no longer overflows, but at -50 it gives 0 where :math:`e^{-50}`, about
 #    2e-22, is right: 1 + 2e-22 is rounded to 1. The other two are right.
-# 2. The sigmoid 0.001: its slopes near 1/4 are now five instead of two. Tanh 0.600.
+# 2. The sigmoid 0.001, for five slopes near 1/4 instead of two, and tanh 0.600.
 # 3. No, 0.435 instead of 0.768. The inputs of the sigmoid are four times as large, so
 #    more of them are in the flat parts, and the slopes are 0.65 and 0.72.

@@ -3,12 +3,13 @@
 import math
 import re
 
-import conftest
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from scipy.special import expit
+
+import conftest
+from conftest import ROOT
 
 NAME = "activation_functions"
 SEEDS = (0, 1, 2, 3, 7)

@@ -3,7 +3,6 @@
 import math
 import re
 
-import conftest
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,8 @@ from PIL import Image, ImageSequence
 from scipy.special import log_softmax, softmax
 from scipy.stats import multivariate_normal, norm
 from torch import nn
+
+import conftest
 
 NAME, QUICK = "classification", ("--epochs", 7, "--lr", 0.1)
 RUNS = [(), ("--seed", 3)]  # and the slow ones:
@@ -144,7 +145,9 @@ def test_try_it(lesson, tmp_path, monkeypatch):
     linear, hidden = cut["xor"].values()
     assert linear == pytest.approx(hidden, abs=1e-3)
     ratios = (more["mistakes"], more["excess"], first["mistakes"], first["excess"])
-    shares = (cut["accuracy"], linear, twice["loss"], first["loss"])
+    shares = (first["xor_loss"], more["xor_loss"])
+    assert 1.1 * shares[0] < shares[1]  # overfits
+    shares += (cut["accuracy"], linear, twice["loss"], first["loss"])
     expected = [f"{n:.1f}" for n in ratios] + [f"{n:.4f}" for n in shares]
     expected += [f"{n:.3f}" for n in (math.e / (math.e + 1), math.log1p(1 / math.e))]
     assert re.findall(r"\d+\.\d+", answers) == expected

@@ -8,9 +8,9 @@ from subprocess import PIPE, Popen, run
 
 import pytest
 import torch
-from conftest import NAMES, ROOT, environment, error_line, fails, script
 
 from common import load
+from conftest import NAMES, ROOT, environment, error_line, fails, script
 
 LINEAR, LOGISTIC = "linear_regression_case3", "logistic_regression_case3 --sample"
 PARSE = "import cli; args = cli.parse_args('T', epochs=7, output=cli.Path())\n"

@@ -1,251 +1,170 @@
-"""Do all rungs of the lesson about speed train the same model, and its peers too?
+"""Do all rungs train the same model, and is what is said of their speed recorded?"""
 
-Nothing here looks at a time.
-"""
-
-import contextlib
-import importlib.util
-import io
-import runpy
+import re
+import subprocess
 import sys
-
-from common import shuffled_batches, train_epoch
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from scipy.optimize import approx_fprime
 from torch import nn
+from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from fashion_mnist import SAMPLE, load_fashion_mnist, read_files
+from common import shuffled_batches
+from conftest import ROOT, environment, run_in_process, script
+from lesson_data import read_files
 
-NAME = "faster_training"
-LR = 0.01
+sys.path.append(str(ROOT / "benchmarks"))
+import peers
 
-
-def run_lesson(output, *argv):
-    """Return the lesson's variables and what it printed."""
-    path = str(ROOT / "examples" / f"{NAME}.py")
-    stream = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(stream):
-        argv = [path, "--sample", "--output", str(output), *map(str, argv)]
-        patch.setattr(sys, "argv", argv)
-        return runpy.run_path(path, run_name="__main__"), stream.getvalue()
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return run_lesson(tmp_path_factory.mktemp("outputs"), "--epochs", 2, "--lr", LR)
+NAME, LR = "faster_training", 0.01
+SMALL = ["--sample", "--epochs", 2, "--lr", LR]
+SOURCE, _, TRY_IT = script(NAME).read_text("utf-8").partition("# Try it")
+README = (ROOT / "benchmarks/README.md").read_text("utf-8")
+OTHERS = [(1, 64), (2, 64), (3, 64), (7, 64), (0, 7), (0, 500)]
+OTHERS = [pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS]
 
 
 @pytest.fixture(scope="module")
-def seen(run):
-    return run[0]
+def seen(lesson):
+    return lesson(NAME, *SMALL, "--seed", 0, "--batch-size", 64).vars
 
 
 @pytest.fixture(scope="module")
-def peers():
-    spec = importlib.util.spec_from_file_location("peers", ROOT / "benchmarks/peers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def some():
-    """500 pictures of all classes, which 7 and 64 do not divide, and a model."""
-    x, y, *_ = load_fashion_mnist(sample=True)
-    torch.manual_seed(1)
-    return x[1::8], y[1::8], nn.Linear(784, 10)
-
-
-# ------------------------------------------------------------------ the lesson, as run
-
-
-def test_the_ladder(seen):
-    assert next(iter(seen["rungs"])) == "published loop"
-    assert len(seen["rungs"]) == 10
-    assert list(seen["times"]) == [*seen["rungs"], "floor"]
-
-
-def test_all_rungs_have_the_same_figures(seen):
-    expected = seen["history"]["published loop"]
-    for name, history in seen["history"].items():
-        for ours, theirs in zip(history, expected, strict=True):
-            assert ours[::2] == pytest.approx(theirs[::2], rel=1e-5), name
-            assert ours[1] == pytest.approx(theirs[1], abs=1 / 4000), name  # a picture
-            assert ours[3] == pytest.approx(theirs[3], abs=1 / 1000), name
-
-
-def test_all_rungs_have_the_same_weights(seen):
-    assert len({id(model) for model in seen["models"].values()}) == 10
-    start, expected = seen["model"], seen["models"]["published loop"]
-    assert (expected.weight - start.weight).abs().max() > 0.01
-    for name, model in seen["models"].items():
-        assert torch.allclose(model.weight, expected.weight, atol=1e-6), name
-        assert torch.allclose(model.bias, expected.bias, atol=1e-6), name
-
-
-def test_it_prints_how_far_they_are_apart(run):
-    seen, out = run
-    line = next(line for line in out.splitlines() if line.startswith("losses of all"))
-    printed = float(line.partition("at most ")[2].split()[0])
-    losses = np.array(list(seen["history"].values()))[:, :, ::2]
-    assert printed == pytest.approx(abs(losses / losses[0] - 1).max(), rel=0.05)
-    assert printed < 1e-5
-    for part in ("weight", "bias"):
-        line = next(line for line in out.splitlines() if f"of the {part}:" in line)
-        assert float(line.partition("at most ")[2].split()[0]) < 1e-6
-
-
-def test_case_3_has_the_same_figures(seen, lesson):
-    case_3 = lesson(
-        "logistic_regression_case3", "--sample", "--epochs", 2, "--lr", LR,
-        "--device", "cpu",
-    )  # fmt: skip
-    for ours, theirs in zip(
-        seen["history"]["pixels as bytes"], case_3["history"], strict=True
-    ):
-        assert ours == pytest.approx(theirs, rel=1e-5)
-
-
-def test_the_table_has_a_row_for_each(run):
-    seen, out = run
-    for name in seen["times"]:
-        assert sum(line.startswith(f"{name}  ") for line in out.splitlines()) == 1
-
-
-def test_same_seed_same_figures(seen, tmp_path):
-    again, _ = run_lesson(tmp_path, "--epochs", 2, "--lr", LR)
-    other, _ = run_lesson(tmp_path, "--epochs", 1, "--lr", LR, "--seed", 1)
-    assert again["history"] == seen["history"]
-    assert again["learned"] == seen["learned"]
-    assert other["history"]["published loop"] != seen["history"]["published loop"][:1]
-
-
-def test_growth_trains_every_size(seen):
-    assert set(seen["learned"]) == {2**k for k in range(4, 12)} | {64}
-    assert all(len(times) == 2 * (4 + 8) for times in seen["grown"].values())
-    losses = [seen["learned"][2**k] for k in range(4, 12)]
-    assert losses == sorted(losses)  # fewer steps learn less
-
-
-def test_it_leaves_one_thread(seen):
-    assert torch.get_num_threads() == 1
-
-
-# ---------------------------------------------------------------- its parts, one by one
-
-
-def test_pictures_are_those_of_torchvision(seen, tmp_path):
-    raw = tmp_path / "FashionMNIST" / "raw"
+def torchvision_sets(tmp_path_factory):
+    raw = tmp_path_factory.mktemp("torchvision") / "FashionMNIST/raw"
     raw.mkdir(parents=True)
-    for name, data in zip(SAMPLE, read_files(sample=True), strict=True):
+    for name, data in read_files(sample=True).items():
         (raw / name).write_bytes(data)
-    data = load_fashion_mnist(sample=True)
-    for train, x, y in ((True, *data[:2]), (False, *data[2:])):
-        theirs = FashionMNIST(tmp_path, train=train, transform=ToTensor())
-        ours = seen["Pictures"](x, y)
-        assert len(ours) == len(theirs)
-        for (picture, label), (expected, number) in zip(ours, theirs, strict=True):
-            assert torch.equal(picture, expected)
-            assert label == number
-            assert type(label) is type(number)
+    return [FashionMNIST(raw.parents[1], train, ToTensor()) for train in (True, False)]
 
 
-def test_gradient_by_hand(seen):
-    """Against differences of the loss, in float64."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(5, 12, generator=generator, dtype=torch.float64)
-    y = torch.tensor([3, 0, 9, 3, 1])
-    weight = torch.randn(10, 12, generator=generator, dtype=torch.float64)
-    bias = torch.randn(10, generator=generator, dtype=torch.float64)
-
-    def loss():
-        logits = x @ weight.T + bias
-        return (logits.logsumexp(1) - logits[range(5), y]).mean()
-
-    gradients = seen["gradient_by_hand"](x @ weight.T + bias, x, y)
-    for parameter, gradient in zip((weight, bias), gradients, strict=True):
-        flat = parameter.view(-1)
-        expected = torch.empty_like(flat)
-        for i in range(len(flat)):
-            flat[i] += 1e-6
-            above = loss()
-            flat[i] -= 2e-6
-            expected[i] = (above - loss()) / 2e-6
-            flat[i] += 1e-6
-        assert torch.allclose(gradient, expected.view_as(gradient), atol=1e-8)
+def check(model, metrics, expected, expected_metrics):
+    ours, theirs = (np.reshape(m, (-1, 2)) for m in (metrics, expected_metrics))
+    assert np.allclose(ours, theirs, rtol=5e-6, atol=[0, 1.1e-3])  # or 1 image in 1,000
+    for ours, theirs in zip(model.state_dict().values(), expected, strict=True):
+        assert np.allclose(ours, theirs, atol=2e-6)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64, 500, 1000])
-def test_every_step_against_numpy(seen, peers, some, batch_size):
-    """The epoch of `benchmarks/peers.py`, with everything in float64."""
-    x, y, start = some
-    trainers = {
-        "case 3": (seen["case_3"], x),
-        "by columns": (lambda *a: seen["by_columns"](1, *a), x),
-        "bytes": (lambda *a: seen["by_columns"](1 / 255, *a), (x * 255).round().byte()),
-    }
-    for step in ("autograd_step", "step_by_hand", "step_in_place"):
-        trainers[step] = (lambda *a, s=step: seen["by_rows"](seen[s], *a), x)
-    torch.manual_seed(2)
-    order = torch.cat(shuffled_batches(500, batch_size, "cpu")).numpy()
-    weight, bias = (p.detach().double().numpy().copy() for p in start.parameters())
-    figures = peers.numpy_epoch(
-        weight, bias, x.double().numpy(), y.numpy(), order, LR, batch_size
-    )
-    assert figures[0] > 1
-    for name, (train, pictures) in trainers.items():
-        model = nn.Linear(784, 10)
-        model.load_state_dict(start.state_dict())
-        torch.manual_seed(2)
-        result = train(model, pictures, y, batch_size)
-        assert result == pytest.approx(figures, rel=1e-5), name
-        for ours, theirs in zip(model.parameters(), (weight, bias), strict=True):
-            assert np.allclose(ours.detach().numpy(), theirs, atol=2e-6), name
-
-
-# -------------------------------------------------------------------------- the peers
-
-
-@pytest.mark.parametrize("batch_size", [7, 64, 500])
-def test_numpy_takes_the_steps_of_the_textbook(peers, some, batch_size):
-    x, y, start = some
+@pytest.mark.parametrize(("seed", "batch_size"), [(0, 64), *OTHERS])
+def test_every_rung_is_the_published_loop(lesson, torchvision_sets, seed, batch_size):
+    torch.manual_seed(seed)
     model = nn.Linear(784, 10)
-    model.load_state_dict(start.state_dict())
-    weight, bias = (p.detach().numpy().copy() for p in model.parameters())
-    torch.manual_seed(3)
-    batches = shuffled_batches(500, batch_size, "cpu")
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    expected = train_epoch(model, x, y, nn.CrossEntropyLoss(), optimizer, batches)
-    order = torch.cat(batches).numpy()
-    figures = peers.numpy_epoch(
-        weight, bias, x.numpy(), y.numpy(), order, LR, batch_size
-    )
-    assert figures == pytest.approx(expected, rel=1e-5)
-    assert np.allclose(weight, model.weight.detach().numpy(), atol=1e-6)
-    assert np.allclose(bias, model.bias.detach().numpy(), atol=1e-6)
+    history = np.zeros((2, 2, 2))  # epoch, training or test, loss or accuracy
+    for epoch, i in np.ndindex(2, 2):
+        for x, y in DataLoader(torchvision_sets[i], batch_size, shuffle=i == 0):
+            logits = model(x.reshape(-1, 784))
+            loss = nn.functional.cross_entropy(logits, y)
+            if i == 0:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            history[epoch, i] += loss.item() * len(y), (logits.argmax(1) == y).sum()
+        history[epoch, i] /= len(torchvision_sets[i])
+    options = [*SMALL, "--seed", seed, "--batch-size", batch_size]
+    run = lesson(NAME, *options)
+    expected = model.state_dict().values()
+    for name, trained in run.vars["models"].items():
+        assert run.out.count(f"\n{name} ") == 2  # in both tables
+        check(trained, run.vars["history"][name], expected, history)
+    case_3 = lesson("logistic_regression_case3", *options)
+    check(model, case_3.vars["history"], expected, history)
 
 
-@pytest.mark.parametrize("batch_size", [7, 50, 500])
-def test_jax_takes_the_steps_of_numpy(peers, some, batch_size):
-    jnp = pytest.importorskip("jax.numpy", reason="the extra `bench` installs it")
-    x, y, start = some
-    weight, bias = (p.detach().numpy().copy() for p in start.parameters())
-    parameters = jnp.asarray(weight.copy()), jnp.asarray(bias.copy())
-    order = np.random.default_rng(0).permutation(500).astype("int32")
-    x, y = x.numpy(), y.numpy().astype("int32")
-    expected = peers.numpy_epoch(weight, bias, x, y, order, LR, batch_size)
-    epoch = peers.jax_epoch(LR, batch_size)
-    parameters, figures, test = epoch(parameters, x, y, order, x, y)
-    assert figures.tolist() == pytest.approx(expected, rel=1e-5)
-    assert np.allclose(parameters[0], weight, atol=1e-6)
-    assert np.allclose(parameters[1], bias, atol=1e-6)
-    logits = torch.from_numpy(x @ weight.T + bias)
-    labels = torch.from_numpy(y).long()
-    loss = nn.functional.cross_entropy(logits, labels).item()
-    assert float(test[0]) == pytest.approx(loss, rel=1e-5)
-    assert float(test[1]) == pytest.approx((logits.argmax(1) == labels).float().mean())
+def test_images_are_those_of_torchvision(seen, torchvision_sets):
+    ours = seen["ImageDataset"](seen["train_x"], seen["train_y"])
+    batches = [next(iter(DataLoader(x, 4000))) for x in (ours, torchvision_sets[0])]
+    assert all(map(torch.equal, *batches))
+
+
+def test_gradient_by_hand_against_differences(seen):
+    rng = np.random.default_rng(0)
+    x, y, start = rng.random((5, 12)), np.array([3, 0, 9, 3, 1]), rng.normal(size=130)
+
+    def loss(parameters):
+        logits = x @ parameters[:120].reshape(10, 12).T + parameters[120:]
+        return (np.log(np.exp(logits).sum(1)) - logits[range(5), y]).mean()
+
+    expected = start - LR * approx_fprime(start, loss)
+    moved, *batch = map(torch.from_numpy, (start, x, y))  # float64, shared with NumPy
+    seen["step_by_hand"](moved[:120].view(10, 12), moved[120:], *batch)
+    assert np.allclose(start, expected, atol=1e-6 * LR)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 500])
+def test_every_step_against_numpy(seen, batch_size):
+    x, y, start = seen["train_x"][:500], seen["train_y"][:500], seen["model"]
+    torch.manual_seed(2)
+    data = x.double(), y, torch.cat(shuffled_batches(x, batch_size))
+    parameters = [p.detach().double().numpy() for p in start.parameters()]
+    metrics = peers.numpy_epoch(*parameters, *map(np.asarray, data), LR, batch_size)
+    rungs, columns = [*seen["rungs"].values()], seen["by_columns"]
+    trainers = [(rung.args[0], x) for rung in rungs[4:8]]
+    trainers += [(partial(columns, rung.args[0]), rung.args[1]) for rung in rungs[8:]]
+    for train, images in trainers:
+        (model := nn.Linear(784, 10)).load_state_dict(start.state_dict())
+        torch.manual_seed(2)
+        check(model, train(model, images[:500], y, batch_size), parameters, metrics)
+
+
+def recorded(heading):
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| ([\d.| ]+)\|$", section, re.MULTILINE)
+    return {name: [float(n) for n in row.split() if n != "|"] for name, row in rows}
+
+
+def test_what_is_said_of_the_speed_is_recorded(seen):
+    ladder = recorded("The ladder")
+    assert list(ladder) == list(seen["times"])
+    assert ladder["published loop"][2] > 2  # the floor is less than half
+    assert (np.diff([row[0] for row in ladder.values()]) < 0).all()
+    assert min(row[2] for row in recorded("One thread").values()) > 0.95
+    parts = recorded("The parts of a step")
+    assert parts["`index_select`"] < parts["`x[indices]`"]
+    assert parts["`weight @ x.T`"] < parts["`x @ weight.T`"]
+    assert parts["softmax, transposed"] < parts["softmax, 64 rows of 10"]
+    assert parts["`amax(0)` and `gather`"] < parts["`argmax(0)`, logits of an epoch"]
+    assert parts["a new batch, as bytes"] < parts["a new batch"]
+    rows = recorded("Beside its peers")
+    assert sorted(rows, key=rows.get)[1] == peers.TOP  # after the floor
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("[!m]*.py")))
+def test_benchmark(path):
+    assert f"\npython benchmarks/{path.name}\n" in README
+    options = ["--repetitions", "1", *["--sample"] * (path.stem != "startup")]
+    subprocess.run([sys.executable, path, *options], env=environment(), check=True)
+
+
+@pytest.mark.slow
+def test_answer_1(lesson, monkeypatch):
+    monkeypatch.setattr(
+        "time.perf_counter", time.process_time
+    )  # others may run as well
+    runs = [lesson(NAME, *options) for options in ([], ["--batch-size", 512])]
+    assert all(f"{run.vars['metrics'][0]:.2f}" in TRY_IT for run in runs)  # losses
+    usual, large = (np.array([*run.vars["faster"].values()]) for run in runs)
+    assert np.mean((large / usual)[2:5]) > 1.1
+    assert proof(runs[0])[1].max() < 1e-6
+
+
+def proof(run):  # as printed
+    return np.array(re.findall(r"loss (\S+), weights (\S+) apart", run.out), float).T
+
+
+def test_answers_2_and_3(lesson, tmp_path, monkeypatch):
+    large, small = (proof(lesson(NAME, "--sample", "--lr", lr))[1] for lr in (1, 0.1))
+    assert np.flatnonzero(np.append(small, large) > 1e-6).tolist() == [16, 17, 18, 19]
+    old, new, option = re.findall("``(.+?)``", TRY_IT.partition("# 3. ")[2])[1:4]
+    (tmp_path / "x.py").write_text(SOURCE.replace(old, new), "utf-8")
+    monkeypatch.setattr("conftest.script", lambda name: tmp_path / "x.py")
+    losses, weights = proof(run_in_process(NAME, tmp_path, option))
+    assert np.flatnonzero(abs(losses - losses[0]) > 1e-5) == [7]  # "fewer calls"
+    assert weights.max() < 1e-6

@@ -14,11 +14,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, error_line, fails
 from torchvision.datasets import FashionMNIST, utils
 from torchvision.transforms import ToTensor
 
 import lesson_data as data
+from conftest import ROOT, error_line, fails
 from lesson_data import DIABETES, load_fashion_mnist, read_csv, read_files
 
 ROWS = "1,2.5,0\n3,-4e2,1\n3,7,1\n"

@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, fails, run_in_process, script
 from sklearn.datasets import make_regression
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+
+from conftest import ROOT, fails, run_in_process, script
 
 CASE1, CASE2, CASE3 = (f"linear_regression_case{case}" for case in (1, 2, 3))
 SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import error_line, fails
 from matplotlib.figure import Figure
 from torch import nn
 
 from checkpoint import load_checkpoint, save_checkpoint
 from common import fit, load_state_dict, save_figure, save_state_dict
+from conftest import error_line, fails
 
 resource = pytest.importorskip("resource", reason="Windows has no such limits")
 ARGS = {"epochs": 9, "lr": 0.1, "resume": True}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import fails
 from torch import nn
 from torch.utils.data import DataLoader
 
 from common import evaluate, fit, shuffled_batches, train_epoch
+from conftest import fails
 
 LOSS = nn.CrossEntropyLoss()
 
