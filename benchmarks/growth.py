@@ -4,14 +4,15 @@ An epoch of n images in batches of B should take
 
     t = n (c + s / B),
 
-a time c for each image and a time s for each step. This times the training images of
-two rungs of `faster_training.py`, the readable loop and the fastest, fits c and s, and
-draws a figure:
+a time c for each image and a time s for each step. This times the training pass of two
+rungs of `faster_training.py`, the readable loop and the fastest, fits c and s, and
+draws a figure. Both use one thread, and only the time of their process counts:
 
     python benchmarks/growth.py
 """
 
 import copy
+import time
 from functools import partial
 from pathlib import Path
 
@@ -39,15 +40,16 @@ for repetition in range(args.repetitions):
         for name, (train, x) in trainers.items():
             torch.manual_seed(0)
             start = copy.deepcopy(lesson["model"])
-            seconds, _ = timed(train, start, x[:count], train_y[:count], int(size))
+            data = x[:count], train_y[:count], int(size)
+            seconds, _ = timed(train, start, *data, clock=time.process_time)
             times[name][repetition, i] = seconds
 
-print(f"{machine}; fastest of {args.repetitions} epochs\n")
+print(f"{machine}; medians of {args.repetitions} epochs\n")
 print("| loop | microseconds per image | per step |")
 print("|---|---|---|")
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5))
 for name, style in zip(trainers, ("C0o", "C1s"), strict=True):
-    by_count, by_size = np.split(times[name].min(axis=0), [len(counts)])
+    by_count, by_size = np.split(np.median(times[name], axis=0), [len(counts)])
     terms = np.stack([np.full(len(sizes), n), n / sizes], axis=1)
     relative = (terms / by_size[:, None])[sizes <= 512]  # so that each time becomes 1
     (c, s), *_ = np.linalg.lstsq(relative, np.ones(len(relative)), rcond=None)

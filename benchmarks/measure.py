@@ -35,11 +35,11 @@ def run_lesson(sample):
             return runpy.run_path(path, run_name="__main__")
 
 
-def timed(function, *arguments):
+def timed(function, *arguments, clock=time.perf_counter):
     """Call the function; return the seconds that it took, and its result."""
-    start = time.perf_counter()
+    start = clock()
     result = function(*arguments)
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
 def environment():

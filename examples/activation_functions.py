@@ -99,9 +99,9 @@ save_figure(fig, args.output / "activation_functions_derivatives.png")
 # %%
 # Why not write the formula yourself?
 # -----------------------------------
-# It is right on paper. In floating point, :math:`e^{1000}` is infinite: softplus becomes
-# infinite, too, and tanh infinity divided by infinity, which is ``nan``, "not a number",
-# and spreads to loss, gradients and parameters. PyTorch's functions avoid the overflow.
+# It is right on paper. In floating point, :math:`e^{1000}` is infinite, and so is
+# softplus; tanh is infinity divided by infinity, ``nan`` ("not a number"). It spreads
+# to loss, gradients and parameters. PyTorch's functions avoid the overflow.
 
 far = torch.tensor([-1000.0, 1000.0], device=args.device)
 print(f"at {far.tolist()}:")

@@ -94,8 +94,8 @@ for pause in pauses:
 # Result
 # ------
 # The best classifier for these clusters is known. They have equally many points, so by
-# Bayes' theorem the probability of a class at :math:`x` is proportional to the density of
-# its cluster, and the best logits are the logarithms of the densities. These are
+# Bayes' theorem the probability of a class at :math:`x` is proportional to the density
+# of its cluster, and the best logits are the logarithms of the densities. These are
 # :math:`c \cdot x` for the centre :math:`c`, plus terms that cancel in the softmax,
 # since both centres are equally far from 0. Linear logits need no hidden layer.
 
@@ -232,8 +232,8 @@ save_figure(fig, args.output / "classification.png")
 # Answers
 # -------
 # 1. It makes 1.3 times as many mistakes, with 2.8 times the loss. After 100 epochs it
-#    was 2.4 times and 14.1 times. On the four clusters the loss rises from 0.1261 to
-#    0.1590: there the network *overfits*, that is, it fits noise in the training points.
+#    was 2.4 times and 14.1 times. On the four clusters the loss rises, from 0.1261 to
+#    0.1590, since the network *overfits*: it fits the noise of the training points.
 # 2. The two clusters, with an accuracy of 0.9967. On the four it has the accuracy of
 #    the linear model, 0.4811: without the ReLU, two linear layers are one.
 # 3. It is 0.4025 instead of 0.0935. The loss gets "logits" from 0 to 1, which give the

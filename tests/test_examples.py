@@ -15,6 +15,7 @@ OPTIONS = {
     "logistic_regression_case3": "--epochs 2 --sample",
     "classification": "--epochs 2",
     "activation_functions": "",
+    "model_selection": "--epochs 2",
     "faster_training": "--epochs 2 --sample",
     "distributed_logistic_regression": "--epochs 2 --sample",
 }

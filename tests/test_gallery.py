@@ -108,7 +108,9 @@ def browser(request, tmp_path, address):
         if message["method"] == "Network.requestWillBeSent"
     }
     assert address in requests
-    assert {url for url in requests if not url.startswith((address, "data:"))} == set()
+    assert {
+        url for url in requests if not url.startswith((address, "data:", "chrome:"))
+    } == set()
     assert console == []
 
 
