@@ -149,7 +149,7 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 # ------
 # Only rank 0 continues. It repeats the epochs, 100 at most, in one process. As long as
 # the loss falls steadily, the results differ only by rounding: float32 sums depend on
-# their order. In the figure, the markers lie on the line.
+# their order. In the figure, compare the markers with the line.
 
 if launched:
     dist.destroy_process_group()

@@ -180,12 +180,11 @@ def step_by_autograd(weight, bias, x, y):
 # %%
 # Rung 6: the gradient by hand
 # ----------------------------
-# `Autograd <https://docs.pytorch.org/docs/stable/notes/autograd.html>`__ records each
-# operation, then goes back through the record. Here the gradient is known. For a batch
-# :math:`X` of :math:`B` images with *one-hot* labels :math:`Y`, rows of ``eye``, it is
+# Autograd records each operation, then goes back through the record. Here the gradient
+# is known. For a batch :math:`X` of :math:`B` images with *one-hot* labels :math:`Y`,
+# rows of ``eye``, and the softmax :math:`P` of the logits it is
 #
-# .. math:: \frac{\partial L}{\partial W} = \frac{1}{B} (P - Y)^\top X, \qquad
-#           P = \operatorname{softmax}(O), \qquad O = X W^\top + b.
+# .. math:: \frac{\partial L}{\partial W} = \frac{1}{B} (P - Y)^\top X.
 
 eye = torch.eye(10, device=args.device)
 

@@ -5,7 +5,10 @@ Logistic regression, case 1: from a line to a probability
 Four points, each with a label that is 0 or 1. A line would leave that range on both
 sides. Logistic regression turns its output into the probability of class 1,
 
-.. math:: P(y = 1 \mid x) = \sigma(w x + b), \qquad \sigma(z) = \frac{1}{1 + e^{-z}}.
+.. math::
+
+   P(y = 1 \mid x) &= \sigma(w x + b), \\
+   \sigma(z) &= \frac{1}{1 + e^{-z}}.
 
 The number :math:`z = w x + b` is called the *logit*. Two things are new: this sigmoid,
 and a loss for probabilities, which is best computed from the logit.

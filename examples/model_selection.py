@@ -133,7 +133,7 @@ save_figure(fig, args.output / "model_selection_candidates.png")
 # Result
 # ------
 # The candidate with the lowest validation loss is chosen. The *bootstrap* shows how far
-# that depends on the rows: it draws as many, with replacement, a thousand times.
+# a result depends on the rows: it draws as many, with replacement, a thousand times.
 
 
 def bootstrap(values):
@@ -150,12 +150,11 @@ best = [list(models)[i] for i in bootstrap(row_losses.T).argmin(axis=1)]
 print(f"the best in {best.count(chosen)} of 1000 draws of the validation rows")
 
 # %%
-# With other rows, another candidate would have been the best: the good ones differ by
-# less than so few rows can show. Validation excludes the bad ones. Only now are
-# the test rows used. The interval of the chosen model lies above the accuracy of a
-# constant prediction: it has learned something. But it contains the accuracy of
-# scikit-learn's logistic regression, fitted on the same training rows: the two differ
-# by less than the uncertainty of the result.
+# With other rows, another candidate can be the best: good ones differ by less than so
+# few rows can show. Only now are the test rows used. The interval of the chosen model
+# lies above the accuracy of a constant prediction: it has learned something. But it
+# contains the accuracy of scikit-learn's logistic regression, fitted on the same
+# training rows: the two differ by less than the uncertainty of the result.
 
 reference = LogisticRegression().fit(inputs[train], labels[train])
 predictions = {

@@ -245,8 +245,7 @@ def test_case2_runs_on_an_own_table_with_a_constant_column(lesson, tmp_path):
 @pytest.mark.slow
 def test_case2_answers(lesson, changed):
     answers, row = try_it(TWO), "rate 1 in layers 1 and 2"
-    default = lesson(TWO, "--published")  # the same ten starts
-    run = lesson(TWO, *next(commands(TWO)))
+    default, run = lesson(TWO, "--published"), lesson(TWO, *next(commands(TWO)))
     assert f" 1. {printed(run, 'no change')[0]} of 10. " in answers
     assert np.diff(run.vars["curves"]["no change"]).max() < 1e-6  # out of no minimum
     line = f'"{row}": (nn.Sigmoid(), (1, 1, lr), SGD),'

@@ -103,7 +103,11 @@ def test_weights_and_metrics_of_the_saved_model(seen):
     p = softmax(test_x @ w.T + b, axis=1)
     assert run["test_accuracy"] == accuracy_score(test_y, p.argmax(1))
     assert run["test_loss"] == pytest.approx(log_loss(test_y, p), rel=1e-5)
-    assert (run["confusion"] == confusion_matrix(test_y, p.argmax(1))).all()
+    confusion = confusion_matrix(test_y, p.argmax(1))
+    assert (run["confusion"] == confusion).all()
+    errors = confusion - np.diag(np.diag(confusion))
+    tops = [0, 2, 4, 6]  # T-shirt/top, pullover, coat and shirt
+    assert errors[np.ix_(tops, tops)].sum() > errors.sum() / 2
     assert w[1].reshape(28, 28)[14:, 13:15].mean() < 0  # between the trouser legs
     corners = [0, 27, 28 * 27, 28 * 28 - 1]
     assert (x[:, corners] > 0).mean(axis=0).max() < 1 / 200
@@ -133,17 +137,21 @@ def test_try_it_2_a_batch_of_all_images(lesson):
 
 
 def test_try_it_3_a_rate_that_falls_to_zero(lesson, tmp_path, monkeypatch):
+    seeds = 0, 1, 2, 3, 7
+    constant = [lesson(NAME, *SAMPLE, seed).vars for seed in seeds]  # not changed yet
     line = "part = batches[i : i + every]"
     more = 'optimizer.param_groups[0]["lr"] = lr * (1 - i / len(batches))'
     assert f"the line ``{line}`` add the line\n#    ``{more}``" in TEXT
     changed = TEXT.replace(f" {line}\n", f" {line}\n        {more}\n")
     (tmp_path / "changed.py").write_text(changed, encoding="utf-8")
     monkeypatch.setattr("conftest.script", lambda _: tmp_path / "changed.py")
-    falling = run_in_process(NAME, tmp_path, *SAMPLE, 0, "--epochs", 1).vars
-    constant = lesson(NAME, *SAMPLE, 0).vars
-    swings = [np.ptp(run["curves"][0.1][-20:]) for run in (constant, falling)]
-    assert swings == pytest.approx([0.09, 0.02], abs=0.005)
-    assert falling["best_lr"] == 1
+    for seed, usual in zip(seeds, constant, strict=True):
+        falling = run_in_process(NAME, tmp_path, *SAMPLE, seed, "--epochs", 1).vars
+        swings = [np.ptp(run["curves"][0.1][-20:]) for run in (usual, falling)]
+        if seed == 0:
+            assert swings == pytest.approx([0.09, 0.02], abs=0.005)
+        assert swings == pytest.approx([0.09, 0.025], abs=0.015)
+        assert falling["best_lr"] == 1
 
 
 def test_a_rate_that_diverges_ends_with_one_line(capsys, tmp_path):
