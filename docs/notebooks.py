@@ -16,10 +16,9 @@ from lessons import EXAMPLES, MODULES, ROOT
 DATA = [path for path in ROOT.glob("data/*") if path.suffix in (".csv", ".json")]
 TITLE = '# @title {} {{ display-mode: "form" }}\n'
 MODULE_CELL = """\
-# Run this cell first: it writes them beside the notebook, unless they are there.
 from pathlib import Path
 
-FILES = {}
+FILES = {}  # written beside the notebook, unless they are there
 """
 WRITE_MODULES = """\
 for name, text in FILES.items():
@@ -80,7 +79,10 @@ def notebook(lesson):
 
 def module_cell(paths):
     """Return the source of a cell that writes these modules, in plain text."""
-    source = TITLE.format("The modules that this lesson imports") + MODULE_CELL
+    source = (
+        TITLE.format("Run this cell first: the modules that this lesson imports")
+        + MODULE_CELL
+    )
     for path in paths:
         source += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8')}'''\n"
     return source + WRITE_MODULES

@@ -1,7 +1,6 @@
 """The command line of a lesson, and how a lesson ends early: in one line.
 
-Exit codes: 2 for the command line, 1 for other errors, 130 after Ctrl-C, 141 if the
-reader of a pipe has gone.
+Exit codes: 2 for the command line, 130 for Ctrl-C, 141 for a closed pipe, else 1.
 """
 
 import argparse

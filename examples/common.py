@@ -1,7 +1,6 @@
 """What the lessons share: device, training loops, saving and loading, figures.
 
-What a reader can correct (a file, an option, a learning rate) ends the program with
-one line on stderr; see `fail`. Everything else is an ordinary exception.
+What a reader can correct (a file, an option, a rate) ends in one line: see `fail`.
 """
 
 import atexit
@@ -186,8 +185,7 @@ def save(data: object, path: str | Path) -> None:
 def load(path: str | Path) -> Any:
     """Return what `save` saved, with tensors on the CPU, or end the program.
 
-    ``weights_only`` refuses files that would run code, and the checksums, which
-    ``torch.load`` does not verify, reveal a damaged one.
+    ``weights_only`` refuses code; checksums, which ``torch.load`` skips, show damage.
     """
     try:
         if zipfile.is_zipfile(path):  # all but the format before PyTorch 1.6

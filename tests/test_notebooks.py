@@ -36,7 +36,8 @@ def run_alone(text, folder):
     "name",
     [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in NAMES],
 )
-def test_alone(tmp_path, name):
+def test_alone(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     (lesson,) = (path for path in LESSONS if path.stem == name)
     outputs = run_alone(notebook(lesson), tmp_path)
     assert any("image/png" in out.get("data", {}) for out in outputs)
