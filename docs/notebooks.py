@@ -90,7 +90,7 @@ def module_cell(paths):
 
 def data_cell(paths):
     """Return the source of a cell that writes these files, packed."""
-    source = TITLE.format("The data that it reads, packed") + DATA_CELL
+    source = TITLE.format("Run next: the data that it reads") + DATA_CELL
     for path in paths:
         packed = base64.encodebytes(zlib.compress(path.read_bytes(), 9)).decode()
         source += f'DATA["{path.relative_to(ROOT).as_posix()}"] = """\n{packed}"""\n'
