@@ -11,7 +11,7 @@ version, a *rung* of the ladder, is a function that trains a model for one epoch
 # %%
 # Setup
 # -----
-# As in all lessons, `cli.parse_args` sets PyTorch to one thread.
+# As in all lessons, PyTorch uses one thread unless ``OMP_NUM_THREADS`` is set.
 
 import copy
 import time
