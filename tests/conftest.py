@@ -48,6 +48,14 @@ def run_in_process(name, output, *argv):
     )
 
 
+def run_changed(name, output, change, *argv):
+    """Run a lesson here with a passage that it has once replaced: an exercise."""
+    code = script(name).read_text("utf-8").partition("# Try it")[0]
+    assert code.count(change[0]) == 1
+    (output.parent / f"{name}.py").write_text(code.replace(*change), "utf-8")
+    return run_in_process(output.parent / name, output, *argv)
+
+
 @pytest.fixture(scope="session")
 def lesson(tmp_path_factory):
     """Run a lesson in this process, each command line once for all tests that ask."""

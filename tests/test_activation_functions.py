@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-import conftest
-from conftest import ROOT
+from conftest import ROOT, run_changed, script
 
 NAME = "activation_functions"
 SEEDS = (0, 1, 2, 3, 7)
@@ -108,17 +107,14 @@ def test_dead_relus(lesson, seed):
     assert dead > 0
 
 
-def test_try_it(lesson, tmp_path, monkeypatch):
-    code, _, rest = conftest.script(NAME).read_text().partition("# Try it")
-    tasks, _, answers = rest.partition("# Answers")
+def test_try_it(lesson, output):
+    _, tasks, answers = re.split("# Try it|# Answers", script(NAME).read_text())
 
     def changed(old, new):
         assert f"``{old}`` by ``{new}``" in tasks
-        (tmp_path / "x.py").write_text(code.replace(old, new, 1))
-        monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
-        return conftest.run_in_process(NAME, tmp_path / "outputs")
+        return run_changed(NAME, output, (old, new))
 
-    first = lesson(NAME)  # before the script is replaced
+    first = lesson(NAME)
     near = changed("[-1000.0, 1000.0]", "[-50.0, 50.0]").out
     assert "tanh      [-1.0, 1.0], by the formula [-1.0, nan]\n" in near
     assert re.search(r"softplus  \[1.92.*e-22, 50.0\], .* \[0.0, 50.0\]\n", near)

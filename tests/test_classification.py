@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import multivariate_normal, norm
 from torch import nn
 
-import conftest
+from conftest import run_changed, script
 
 NAME, QUICK = "classification", ("--epochs", 7, "--lr", 0.1)
 RUNS = [(), ("--seed", 3)]  # and the slow ones:
@@ -129,15 +129,12 @@ def test_xor_needs_the_hidden_layer(lesson, argv):
 
 
 @pytest.mark.slow
-def test_try_it(lesson, tmp_path, monkeypatch):
-    code, _, rest = conftest.script(NAME).read_text().partition("# Try it")
-    tasks, _, answers = rest.partition("# Answers")
+def test_try_it(lesson, output):
+    _, tasks, answers = re.split("# Try it|# Answers", script(NAME).read_text())
 
     def changed(old, new):
         assert f"``{old}``" in tasks
-        (tmp_path / "x.py").write_text(code.replace(old, new, 1))
-        monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
-        return conftest.run_in_process(NAME, tmp_path / "outputs").vars
+        return run_changed(NAME, output, (old, new)).vars
 
     first, more = (lesson(NAME, *argv).vars for argv in ((), ("--epochs", 1000)))
     cut = changed("nn.ReLU(),", "")

@@ -16,7 +16,7 @@ from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
 from common import shuffled_batches
-from conftest import ROOT, environment, run_in_process, script
+from conftest import ROOT, environment, run_changed, script
 from lesson_data import read_files
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -24,7 +24,7 @@ import peers
 
 NAME, LR = "faster_training", 0.01
 SMALL = ["--sample", "--epochs", 2, "--lr", LR]
-SOURCE, _, TRY_IT = script(NAME).read_text("utf-8").partition("# Try it")
+_, _, TRY_IT = script(NAME).read_text("utf-8").partition("# Try it")
 README = (ROOT / "benchmarks/README.md").read_text("utf-8")
 OTHERS = [(1, 64), (2, 64), (3, 64), (7, 64), (0, 7), (0, 500)]
 OTHERS = [pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS]
@@ -159,12 +159,10 @@ def proof(run):  # as printed
     return np.array(re.findall(r"loss (\S+), weights (\S+) apart", run.out), float).T
 
 
-def test_answers_2_and_3(lesson, tmp_path, monkeypatch):
+def test_answers_2_and_3(lesson, output):
     large, small = (proof(lesson(NAME, "--sample", "--lr", lr))[1] for lr in (1, 0.1))
     assert np.flatnonzero(np.append(small, large) > 1e-6).tolist() == [16, 17, 18, 19]
     old, new, option = re.findall("``(.+?)``", TRY_IT.partition("# 3. ")[2])[1:4]
-    (tmp_path / "x.py").write_text(SOURCE.replace(old, new), "utf-8")
-    monkeypatch.setattr("conftest.script", lambda name: tmp_path / "x.py")
-    losses, weights = proof(run_in_process(NAME, tmp_path, option))
+    losses, weights = proof(run_changed(NAME, output, (old, new), option))
     assert np.flatnonzero(abs(losses - losses[0]) > 1e-5) == [7]  # "fewer calls"
     assert weights.max() < 1e-6

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from conftest import ROOT, fails, run_in_process, script
+from conftest import ROOT, fails, run_changed, script
 
 CASE1, CASE2, CASE3 = (f"linear_regression_case{case}" for case in (1, 2, 3))
 SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])
@@ -53,13 +53,6 @@ def tasks(name):
     commands = re.findall(rf"``python examples/{name}\.py (.*?)``", task)
     changes = re.findall(r"[Rr]eplace ``(.+?)`` by ``(.+?)``", task)
     return [command.split() for command in commands], changes, answer
-
-
-def edited(folder, name, change, *argv):
-    lesson, *_ = script(name).read_text(encoding="utf-8").partition("# Try it\n")
-    assert lesson.count(change[0]) == 1
-    (folder / f"{name}.py").write_text(lesson.replace(*change), encoding="utf-8")
-    return run_in_process(folder / name, folder / "outputs", *argv)
 
 
 def start_of(run):
@@ -152,7 +145,7 @@ def test_case1_try_it(lesson, tmp_path):
     slow, fast = (int(np.argmax(np.array(run) < 0.001)) for run in (slow, fast))
     assert f"Epoch {slow} with 0.01 and epoch {fast} with 0.03" in answer
     assert slow / fast == pytest.approx(3, rel=0.02)
-    losses = edited(tmp_path, CASE1, change).vars["losses"]
+    losses = run_changed(CASE1, tmp_path / "outputs", change).vars["losses"]
     assert (np.diff(np.sign(np.diff(losses))) != 0).sum() > 10  # up, down, up, ...
     assert max(losses[-10:]) > 0.9 * max(losses)
     assert learned(lesson(CASE1, "--epochs", 3000)) == pytest.approx([2, 0], abs=1e-4)
@@ -209,11 +202,11 @@ def test_case2_try_it(lesson, tmp_path, capsys):
     assert f"{np.argmax(losses <= final):,} epochs give the same" in answer
     assert fast["final_loss"] == pytest.approx(default["best_loss"], rel=1e-5)
     assert f"{default['limit']:.5f}" in answer
-    fails(capsys, ["loss"], edited, tmp_path, CASE2, loss)
-    run = edited(tmp_path, CASE2, loss, "--lr", "1e-5")
+    fails(capsys, ["loss"], run_changed, CASE2, tmp_path / "outputs", loss)
+    run = run_changed(CASE2, tmp_path / "outputs", loss, "--lr", "1e-5")
     assert learned(run) == pytest.approx(learned(lesson(CASE2)), rel=1e-3)
     with pytest.raises(RuntimeError, match=answer.split("``")[3]):
-        edited(tmp_path, CASE2, dtype)
+        run_changed(CASE2, tmp_path / "outputs", dtype)
 
 
 def data3(published):
@@ -278,5 +271,5 @@ def test_case3_try_it(lesson, published, tmp_path, capsys):
     assert learned(lesson(CASE3, *below)) == pytest.approx(raw.best, rel=1e-3)
     fails(capsys, ["0.024"], lesson, CASE3, *above)
     words = ["linear.pth", "weight", "[1, 1]", "[1, 2]"]
-    fails(capsys, words, edited, tmp_path, CASE3, change)
+    fails(capsys, words, run_changed, CASE3, tmp_path / "outputs", change)
     assert "torch>=2.10," in (ROOT / "requirements.txt").read_text()

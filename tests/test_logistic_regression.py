@@ -29,13 +29,11 @@ def commands(name):
 
 
 @pytest.fixture
-def changed(monkeypatch, tmp_path):
+def changed(output):
     def run(name, line, old, new, *argv):
         assert all(f"``{part}``" in try_it(name) for part in (line, new))
-        text = conftest.script(name).read_text()
-        (tmp_path / "x.py").write_text(text.replace(line, line.replace(old, new), 1))
-        monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
-        return conftest.run_in_process(name, tmp_path / "outputs", *argv)
+        change = line, line.replace(old, new)
+        return conftest.run_changed(name, output, change, *argv)
 
     return run
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from common import evaluate, load
-from conftest import fails, run_in_process, script
+from conftest import fails, run_changed, run_in_process, script
 
 NAME = "logistic_regression_case3"
 TEXT = script(NAME).read_text(encoding="utf-8")
@@ -136,17 +136,16 @@ def test_try_it_2_a_batch_of_all_images(lesson):
     assert low < 0.5 < scaled == pytest.approx(usual, abs=0.01)
 
 
-def test_try_it_3_a_rate_that_falls_to_zero(lesson, tmp_path, monkeypatch):
+def test_try_it_3_a_rate_that_falls_to_zero(lesson, output):
     seeds = 0, 1, 2, 3, 7
-    constant = [lesson(NAME, *SAMPLE, seed).vars for seed in seeds]  # not changed yet
+    constant = [lesson(NAME, *SAMPLE, seed).vars for seed in seeds]
     line = "part = batches[i : i + every]"
     more = 'optimizer.param_groups[0]["lr"] = lr * (1 - i / len(batches))'
     assert f"the line ``{line}`` add the line\n#    ``{more}``" in TEXT
-    changed = TEXT.replace(f" {line}\n", f" {line}\n        {more}\n")
-    (tmp_path / "changed.py").write_text(changed, encoding="utf-8")
-    monkeypatch.setattr("conftest.script", lambda _: tmp_path / "changed.py")
+    change = f" {line}\n", f" {line}\n        {more}\n"
     for seed, usual in zip(seeds, constant, strict=True):
-        falling = run_in_process(NAME, tmp_path, *SAMPLE, seed, "--epochs", 1).vars
+        argv = [*SAMPLE, seed, "--epochs", 1]
+        falling = run_changed(NAME, output, change, *argv).vars
         swings = [np.ptp(run["curves"][0.1][-20:]) for run in (usual, falling)]
         if seed == 0:
             assert swings == pytest.approx([0.09, 0.02], abs=0.005)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 from scipy.stats import rankdata
 
-import conftest
+from conftest import run_changed, script
 
 NAME, SLOW = "model_selection", [("--seed", s) for s in (2, 3, 7)]
 SLOW += [("--seed", s, "--epochs", e) for s in (0, 1, 2, 3, 7) for e in (100, 400)]
@@ -78,13 +78,11 @@ def test_own_table(run, tmp_path, few):
 
 
 @pytest.mark.slow
-def test_try_it(lesson, tmp_path, monkeypatch):
-    code, tasks, answers = re.split("# Try it|# Ans", conftest.script(NAME).read_text())
+def test_try_it(lesson, output):
+    _, tasks, answers = re.split("# Try it|# Ans", script(NAME).read_text())
     runs = [lesson(NAME), *(lesson(NAME, "--seed", s) for s in (1, 2, 3, 7))]
-    monkeypatch.setattr(conftest, "script", lambda _: tmp_path / "x.py")
-    for old, new in re.findall(r"``([^`]*)`` by[\s#]+``([^`]*)``", tasks):
-        (tmp_path / "x.py").write_text(code.replace(old, new))
-        runs.append(conftest.run_in_process(NAME, tmp_path / "outputs"))
+    for change in re.findall(r"``([^`]*)`` by[\s#]+``([^`]*)``", tasks):
+        runs.append(run_changed(NAME, output, change))
     first, *_, a, b = (run.vars for run in runs)
     assert a["chosen"] == first["chosen"] != b["chosen"] == ("network", 0.1, 0)
     assert abs(a["imputer"].statistics_ - first["imputer"].statistics_).max() == 2
