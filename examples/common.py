@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 # Data and outputs are beside examples/, or beside this file where it was downloaded.
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent if HERE.name == "examples" else HERE
+ROOT = HERE.parent if (HERE.parent / "data" / "README.md").exists() else HERE
 LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, in several processes
 
 
