@@ -13,7 +13,8 @@ from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
 from lessons import EXAMPLES, MODULES, ROOT
 
-DATA = [path for path in ROOT.glob("data/*") if path.suffix in (".csv", ".json")]
+KINDS = {".csv", ".json", ".png", ".pth"}
+DATA = sorted(path for path in ROOT.glob("data/**/*") if path.suffix in KINDS)
 TITLE = '# @title {} {{ display-mode: "form" }}\n'
 MODULE_CELL = """\
 from pathlib import Path
@@ -23,7 +24,7 @@ FILES = {}  # written beside the notebook, unless they are there
 WRITE_MODULES = """\
 for name, text in FILES.items():
     if not Path(name).exists():
-        Path(name).write_text(text, encoding="utf-8")
+        Path(name).write_text(text + "\\n", encoding="utf-8")
 """
 DATA_CELL = """\
 import base64
@@ -84,7 +85,7 @@ def module_cell(paths):
         + MODULE_CELL
     )
     for path in paths:
-        source += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8')}'''\n"
+        source += f"FILES[{path.name!r}] = r'''{path.read_text('utf-8').rstrip()}'''\n"
     return source + WRITE_MODULES
 
 
