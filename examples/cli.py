@@ -28,6 +28,7 @@ HELP = {
     "seed": "seed of the random numbers",
     "device": "cpu, cuda, mps, xpu, or auto for the accelerator",
     "output": "folder for figures and models",
+    "images": "image files",
 }
 
 
@@ -66,6 +67,8 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
         how = {"type": convert, "metavar": "X"}
         if kind is bool:
             how = {"action": "store_true"}
+        if kind is list:
+            flag, how = name, {"nargs": "*", "metavar": name.upper()}
         parser.add_argument(flag, default=default, help=HELP[name], **how)
     script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
     started = Path(script).resolve() == Path(sys.argv[0]).resolve()

@@ -13,6 +13,7 @@ OPTIONS = {
     "logistic_regression_case1": "--epochs 2",
     "logistic_regression_case2": "--epochs 2",
     "logistic_regression_case3": "--epochs 2 --sample",
+    "use_saved_model": "",
     "classification": "--epochs 2",
     "activation_functions": "",
     "model_selection": "--epochs 2",

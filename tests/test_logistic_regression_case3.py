@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from common import evaluate, load
-from conftest import fails, run_changed, run_in_process, script
+from conftest import ROOT, fails, run_changed, run_in_process, script
 
 NAME = "logistic_regression_case3"
 TEXT = script(NAME).read_text(encoding="utf-8")
@@ -155,3 +155,11 @@ def test_try_it_3_a_rate_that_falls_to_zero(lesson, output):
 
 def test_a_rate_that_diverges_ends_with_one_line(capsys, tmp_path):
     fails(capsys, ["--lr"], run_in_process, NAME, tmp_path, *SAMPLE, 0, "--lr", 1e38)
+
+
+@pytest.mark.slow
+def test_the_model_that_comes_with_the_next_lesson_is_that_of_this_run(lesson):
+    given = torch.load(ROOT / "data/fashion_mnist_linear.pth", weights_only=True)
+    trained = lesson(NAME, "--seed", 0).vars["chosen"].state_dict()
+    for name, value in trained.items():
+        assert torch.allclose(given[name], value, atol=1e-3)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 
 import pytest
 
@@ -44,6 +45,7 @@ RUNS = {  # the options of a run, and the numbers of the row in their order
         ["--published"],
         lambda v: [v["losses"][1950], v["entropy"]],
     ),
+    "use_saved_model": ([], lambda v: [v["values"][3, 0].item()]),
     "classification": (
         [],
         lambda v: [v["accuracy"], v["best_accuracy"]],
@@ -103,7 +105,9 @@ def test_links_lead_to_files(path):
     "command",
     sorted(set(re.findall(r"^python (examples/.+)$", README, re.MULTILINE))),
 )
-def test_commands(run, command):
+def test_commands(run, tmp_path, command):
+    shutil.copy(ROOT / "data/diabetes.csv", tmp_path / "table.csv")
+    shutil.copy(ROOT / "data/images/tshirt.png", tmp_path / "shirt.jpg")
     name, *argv = shlex.split(command, comments=True)
     done = run(name.removeprefix("examples/").removesuffix(".py"), *argv)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,125 @@
+"""Using a saved model: any image comes out as the model expects it, or as one line."""
+
+import gzip
+import re
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from conftest import ROOT, fails, run_changed, run_in_process, script
+
+NAME, IMAGES = "use_saved_model", ROOT / "data/images"
+SHAPE = np.zeros((28, 28))  # a T-shirt, on the grid that the model sees
+SHAPE[:9], SHAPE[9:, 7:21] = 1, 1
+
+
+def photograph(color, ground):
+    """The shape of 280 x 280 pixels, off the centre of a larger image."""
+    mask = np.pad(np.kron(SHAPE, np.ones((10, 10))), ((31, 90), (60, 13)))[..., None]
+    return Image.fromarray(np.uint8(mask * color + (1 - mask) * ground))
+
+
+WHITE = [255, 255, 255]
+KINDS = {
+    "dark.png": photograph([30, 60, 120], WHITE),
+    "light.png": photograph([250, 240, 230], [0, 0, 0]),
+    "on_grey.png": photograph([250, 240, 230], [150, 150, 150]),
+    "clear.png": photograph([30, 60, 120, 255], [0, 0, 0, 0]),
+    "white_clear.png": photograph([255, 255, 255, 255], [255, 255, 255, 0]),
+    "colours.gif": photograph([200, 0, 0], WHITE),
+    "grey.png": photograph([30, 60, 120], WHITE).convert("L"),
+    "print.jpg": photograph([30, 60, 120], WHITE).convert("CMYK"),
+    "huge.jpg": photograph([0, 0, 0], WHITE).resize((3530, 4010)),
+    "soft.webp": photograph([0, 0, 0], WHITE).filter(ImageFilter.BoxBlur(2)),
+    "phone.jpg": photograph([0, 0, 0], WHITE).rotate(90, expand=True),
+}
+
+
+def test_any_image_as_the_model_expects_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the phone was held upright, its pixels lie on their side
+    for name, image in KINDS.items():
+        turned = {"exif": exif} if name == "phone.jpg" else {}
+        image.save(tmp_path / name, quality=95, **turned)
+    run = run_in_process(NAME, tmp_path / "outputs", *(tmp_path / n for n in KINDS))
+    for name, seen in zip(KINDS, run.vars["x"].numpy(), strict=True):
+        assert seen[SHAPE == 0].mean() < 0.05 < 0.6 < seen[SHAPE == 1].mean(), name
+        assert abs(seen / seen.max() - SHAPE).mean() < 0.05, name
+
+
+def test_images_of_fashion_mnist_stay_as_they_are(lesson, tmp_path):
+    data = (ROOT / "data/fashion_mnist_sample/t10k-images-idx3-ubyte.gz").read_bytes()
+    images = np.frombuffer(gzip.decompress(data)[16:], np.uint8).reshape(-1, 28, 28)
+    same = []
+    for image in images[::10]:
+        Image.fromarray(image).save(path := tmp_path / "image.png")
+        same.append(np.allclose(lesson(NAME).vars["prepare"](path)[1] * 255, image))
+    assert np.mean(same) > 0.8  # the others do not reach the border
+
+
+def test_samples_and_shares_by_numpy(lesson):
+    v = lesson(NAME).vars
+    state = torch.load(ROOT / "data/fashion_mnist_linear.pth", weights_only=True)
+    weight, bias = (tensor.numpy().astype(float) for tensor in state.values())
+    x = v["x"].numpy().reshape(4, 784)
+    logits = x @ weight.T + bias
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert v["values"][:, 0].numpy() == pytest.approx(p.max(axis=1), abs=1e-5)
+    first, second = np.argsort(-logits)[:, :2].T
+    assert [v["CLASSES"][k] for k in first] == [
+        "Ankle boot",
+        "T-shirt/top",
+        "Bag",
+        "Dress",
+    ]
+    n = np.arange(4)
+    difference = (logits - bias)[n, first] - (logits - bias)[n, second]
+    assert v["shares"].sum(axis=(1, 2)) == pytest.approx(difference, abs=1e-4)
+    assert v["shares"][3, 15:24, 13:15].min() > 0
+
+
+def test_a_model_of_ones_own(tmp_path):
+    state = {"weight": torch.zeros(10, 784), "bias": 9.0 * (torch.arange(10) == 5)}
+    torch.save(state, path := tmp_path / "logistic.pth")
+    run = run_in_process(NAME, tmp_path)
+    assert run.out.startswith(f"model: {path}\n")
+    assert run.out.count("\nSandal 0.999") == 4
+
+
+DAMAGED = {
+    "missing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "text": lambda path: path.write_text("shirt"),
+    "truncated": lambda path: path.write_bytes((IMAGES / "bag.png").read_bytes()[:999]),
+    "too large": lambda path: Image.new("1", (10_000, 9_500)).save(path),
+    "blank": lambda path: Image.new("RGB", (50, 50), "white").save(path),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_no_image(capsys, tmp_path, kind):
+    DAMAGED[kind](path := tmp_path / "shirt.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the lesson itself makes it an error
+        fails(capsys, [path], run_in_process, NAME, tmp_path / "outputs", path)
+
+
+def test_try_it(lesson, output):
+    _, tasks, answers = re.split("# Try it|# Answers", script(NAME).read_text("utf-8"))
+    seen = [lesson(NAME)]
+    for line in re.findall(r"``(x.*?)`` [ptm]", tasks):
+        change = ("dtype=torch.float32)", f"dtype=torch.float32)\n{line}")
+        seen.append(run_changed(NAME, output, change))
+    names, p = [], []
+    for v in (run.vars for run in seen):
+        names.append([v["CLASSES"][k] for k in v["classes"][:, 0]])
+        p.append(v["values"][:, 0])
+    assert names[1] == [*names[0][:3], "Trouser"]
+    assert names[2][1] == "Bag"
+    assert names[3] == ["Bag", *names[0][1:]]
+    assert abs(p[3] - p[0])[1:3].max() < 0.01
+    told = re.findall(r"\d\.\d{3}", answers)
+    assert told == [f"{p[1][3]:.3f}", f"{p[2][1]:.3f}"]
