@@ -91,7 +91,7 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     plt.style.use(HERE / "lessons.mplstyle")
     torch.manual_seed(args.seed)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)  # operations this small gain nothing from a second
+        torch.set_num_threads(1)  # a second gains little; on a busy machine it costs
     return args
 
 
