@@ -2,8 +2,7 @@ r"""
 A saved model in use: images of your own
 ========================================
 
-Classify image files, with a model that `logistic regression 3
-<logistic_regression_case3.py>`_ has saved::
+Classify image files with the model that logistic regression, case 3, has saved::
 
     python examples/use_saved_model.py shirt.jpg
 """
@@ -11,6 +10,7 @@ Classify image files, with a model that `logistic regression 3
 # %%
 # Setup
 # -----
+# By default: a boot and trousers, test images of Fashion-MNIST, and two drawings.
 
 import warnings
 
@@ -32,7 +32,7 @@ paths = args.images or [ROOT / "data" / "images" / name for name in ours]
 # Model
 # -----
 # The file holds only the parameters, so the model itself is built first. Until you run
-# logistic regression 3, they are those that its default run saved.
+# logistic regression, case 3, they are those that its default run saved.
 
 path = args.output / "logistic.pth"
 if not path.exists():
@@ -45,17 +45,19 @@ model.eval()  # needed as soon as a model has dropout or batch normalization
 # %%
 # Data
 # ----
-# The model expects images like those that it was trained with. They were made from
-# photographs on a white ground (section 2 of the `paper
+# The model expects images like its training images. These were made from photographs
+# on a nearly white background (section 2 of the `paper
 # <https://arxiv.org/abs/1708.07747>`_): trimmed, scaled to a longer side of 28 pixels,
-# centred, *inverted* to light on black. Here, an image darker than its border is
-# inverted. A transparent ground becomes white, or black around a light object.
+# sharpened, centred, *inverted* to light on black. ``prepare`` does not sharpen, and
+# inverts only an image darker than its border. A transparent background becomes white,
+# or black around a light object. Other objects and shadows are not removed.
 
 
 def prepare(path):
-    """Return the image as it is, and as an array of shape (28, 28), from 0 to 1."""
+    """Return the image, and what the model sees: shape (28, 28), from 0 to 1."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file).convert("RGBA")  # upright
+    image.thumbnail((1000, 1000))  # a large photograph would need gigabytes
     grey, alpha = np.asarray(image.convert("LA")).transpose(2, 0, 1) / 255
     x = grey * alpha + (1 - alpha) * ((grey * alpha).sum() < alpha.sum() / 2)
     ground = np.median(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]))
@@ -63,29 +65,28 @@ def prepare(path):
         x, ground = 1 - x, 1 - ground
     x = (x - ground).clip(0)
     rows, columns = np.nonzero(x > 0.05)
-    if len(rows) == 0:
-        raise ValueError("nothing stands out from its ground")
+    if not len(rows):
+        raise ValueError("nothing stands out from the background")
     x = x[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     pixels = np.uint8(255 * x / (1 - ground) + 0.5)
     small = ImageOps.pad(Image.fromarray(pixels), (28, 28), centering=(0.51, 0.51))
     return image, np.asarray(small) / 255  # 0.51: half a pixel is rounded up
 
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)  # far too many pixels
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # too many pixels
 prepared = []
 for path in paths:
     try:
         prepared.append(prepare(path))
     except Exception as error:  # Pillow raises many kinds
         fail(f"cannot use the image {path}: {error}")
-images, inputs = zip(*prepared, strict=True)
-x = torch.tensor(np.array(inputs), dtype=torch.float32)  # (n, 28, 28)
+x = torch.tensor(np.array([x for _, x in prepared]), dtype=torch.float32)  # (n, 28, 28)
 
 # %%
 # Result
 # ------
 # The probabilities always add up to 1: the model cannot say "none of these". They mean
-# little if an image is unlike those of the training, as the tasks below show.
+# little if an image is unlike the training images, as the tasks below show.
 
 with torch.inference_mode():  # records nothing for a backward pass
     logits = model(x.flatten(1))
@@ -94,25 +95,23 @@ for path, v, k in zip(paths, values, classes, strict=True):
     print(*(f"{CLASSES[k[i]]} {v[i]:.3f} " for i in range(3)), path)
 
 # %%
-# How does the model decide between its two most probable classes? It is linear: the
-# difference of two logits is a sum over the pixels, each times the difference of its
-# weights (the biases add a little). The last column shows the summands: red counts for
+# Why the first class and not the second? The difference of their logits is a sum over
+# the pixels (and the biases). The last column shows each pixel's term: red counts for
 # the first class, blue for the second. The model that comes with the lesson takes the
-# trousers for a dress: their legs touch, and look at the light pixels between them.
+# trousers for a dress: their legs touch, and the light pixels between them are red.
 
 weight = model.weight.detach().reshape(10, 28, 28)
 shares = ((weight[classes[:, 0]] - weight[classes[:, 1]]) * x).numpy()  # (n, 28, 28)
 
-n = min(len(images), 8)
+n = min(len(x), 8)  # more would make too tall a figure
 fig, axes = plt.subplots(n, 4, figsize=(11, 2.4 * n), squeeze=False)
 for i, (given, seen, bars, decision) in enumerate(axes):
-    given.imshow(images[i])
+    given.imshow(prepared[i][0])
     seen.imshow(x[i].numpy(), cmap="gray", vmin=0, vmax=1)
     bars.barh(range(10), logits[i].softmax(0).numpy())
     bars.set_yticks(range(10), CLASSES, fontsize=8)
     bars.set(xlim=(0, 1), title="probability")
-    limit = abs(shares[i]).max()
-    decision.imshow(shares[i], cmap="RdBu_r", vmin=-limit, vmax=limit)
+    decision.imshow(shares[i] / abs(shares[i]).max(), cmap="RdBu_r", vmin=-1, vmax=1)
     decision.set_title(f"{CLASSES[classes[i, 0]]} or {CLASSES[classes[i, 1]]}?")
     for ax in (given, seen, decision):
         ax.axis("off")
@@ -127,8 +126,8 @@ save_figure(fig, args.output / "use_saved_model.png")
 #
 # 1. ``x[-1, 10:, 13:15] = 0`` paints the pixels between the legs of the trousers black.
 #    Are they still taken for a dress?
-# 2. ``x = 1 - x`` takes back the inversion. How sure is the model of the T-shirt?
-# 3. ``x = x.flip(2)`` mirrors the images, left and right. Which one is now wrong?
+# 2. ``x = 1 - x`` makes the images dark on white. How sure is the model of the T-shirt?
+# 3. ``x = x.flip(2)`` mirrors the images, left and right. Which one is now wrong too?
 
 # %%
 # Answers
@@ -137,6 +136,6 @@ save_figure(fig, args.output / "use_saved_model.png")
 #
 # 1. No, they are trousers, with a probability of 1.000: those pixels decided.
 # 2. It says bag, with a probability of 0.998. A probability near 1 does not mean that
-#    the model knows: nothing in its training was dark on light.
-# 3. The boot, also taken for a bag: in the training images nearly all boots point to
-#    the left. The T-shirt and the bag hardly change, since they are nearly symmetric.
+#    the model is right: nearly all of its training images are light on dark.
+# 3. The boot is taken for a bag: in the training images nearly all boots point to the
+#    left. The T-shirt and the bag hardly change, since they are nearly symmetric.

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from conftest import ROOT, fails, run_changed, run_in_process, script
 
@@ -82,7 +82,7 @@ def test_samples_and_shares_by_numpy(lesson):
 
 
 def test_a_model_of_ones_own(tmp_path):
-    state = {"weight": torch.zeros(10, 784), "bias": 9.0 * (torch.arange(10) == 5)}
+    state = {"weight": torch.rand(10, 784) / 1e4, "bias": 9.0 * (torch.arange(10) == 5)}
     torch.save(state, path := tmp_path / "logistic.pth")
     run = run_in_process(NAME, tmp_path)
     assert run.out.startswith(f"model: {path}\n")
@@ -94,7 +94,9 @@ DAMAGED = {
     "folder": lambda path: path.mkdir(),
     "text": lambda path: path.write_text("shirt"),
     "truncated": lambda path: path.write_bytes((IMAGES / "bag.png").read_bytes()[:999]),
-    "too large": lambda path: Image.new("1", (10_000, 9_500)).save(path),
+    "too large": lambda path: ImageOps.expand(
+        Image.new("1", (9000, 9000), 1), 500
+    ).save(path),
     "blank": lambda path: Image.new("RGB", (50, 50), "white").save(path),
 }
 
