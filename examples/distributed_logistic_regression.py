@@ -89,7 +89,6 @@ model = nn.Linear(784, 10).to(args.device)
 # %%
 # Loss and optimizer
 # ------------------
-# The steps use the sum of the losses, the evaluation their mean.
 
 loss_fn = nn.CrossEntropyLoss()
 loss_sum = nn.CrossEntropyLoss(reduction="sum")
@@ -99,7 +98,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 # Training
 # --------
 # With ``--resume``, every process loads the checkpoint of rank 0. DDP changes the order
-# of its sums after its first backward pass, so one that is not used comes first.
+# of its sums after its first backward pass. So that a resumed run gives the same bits,
+# a backward pass that is not used comes first.
 
 path = args.output / "distributed_logistic_regression.checkpoint"
 history = load_checkpoint(path, args, model, optimizer)
@@ -183,8 +183,8 @@ save_figure(fig, args.output / "distributed_logistic_regression.png")
 # %%
 # Does it pay?
 # ------------
-# In a step the processes exchange one number per parameter, whatever the batch size.
-# Compare the times, each of the fastest epoch, with those for ``--batch-size 6000``.
+# A step exchanges one number per parameter, whatever the batch size. For 64 images that
+# takes longer than it saves. Compare the fastest epochs with ``--batch-size 6000``.
 
 if seconds:
     print(f"{len(batches)} steps in {min(seconds):.2f} s, processes: {world_size}")

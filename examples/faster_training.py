@@ -157,7 +157,8 @@ def with_test(train, model):
 # Rung 5: no optimizer
 # --------------------
 # ``torch.optim.SGD`` serves any number of parameters, with momentum, weight decay and
-# more. Plain SGD is one line per parameter. In rungs 5 to 7 only the step differs.
+# more. Plain SGD is one line per parameter, and ``autograd.grad`` returns the gradients
+# instead of storing them in the parameters. In rungs 5 to 7 only the step differs.
 
 
 def by_steps(step, model, x, y, batch_size):
@@ -363,7 +364,9 @@ save_figure(fig, args.output / "faster_training.png")
 # -------
 # 1. Above all rungs 2 to 4: most of their overhead is per step, and an epoch has an
 #    eighth of the steps. That of the published loop is per image. The training loss
-#    ends at 1.60 instead of 0.88: fewer steps, at the same learning rate.
+#    ends at 1.60 instead of 0.88: fewer steps, at the same learning rate. The
+#    weights of rungs 7 to 9 may be 1e-05 apart. That is still rounding: ``addmm_`` adds
+#    a large batch to the weights in several parts.
 # 2. No: with ``--lr 0.1`` all rungs agree. At a rate of 1 the steps overshoot, and each
 #    one magnifies what rounding has changed before.
 # 3. The loss of "fewer calls", but not its weights: the logits are overwritten, and the

@@ -76,7 +76,7 @@ inputs = prepare.transform(features).astype(np.float32)  # (768, 8)
 # -----
 # There are two: logistic regression, and the network 8-6-4-1 of case 2, with tanh
 # between its layers. Each is trained with three learning rates and three values of
-# *weight decay*, which pulls all weights towards 0.
+# *weight decay*: in Adam an L2 penalty, which pulls all parameters towards 0.
 
 RATES, DECAYS = (0.001, 0.01, 0.1), (0, 0.01, 0.1)
 
@@ -190,8 +190,7 @@ for t in (0.5, threshold):
     points[t] = alarms, recall
     print(f"threshold {t:.3f}: recall {recall:.3f}, ", end="")
     print(f"false alarms {alarms:.3f}, accuracy {accuracy:.3f}")
-area = metrics.roc_auc_score(truth, p)
-print(f"area under the ROC curve: {area:.3f}")
+area = metrics.roc_auc_score(truth, p)  # under the ROC curve
 
 # %%
 # The *ROC curve* shows all thresholds at once. The area under it is the probability
