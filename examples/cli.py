@@ -54,7 +54,7 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     """
     parser = argparse.ArgumentParser(
         description=(doc or "").strip().partition("\n")[0],
-        usage="%(prog)s [options]",
+        usage="%(prog)s [options]" + " [IMAGE ...]" * ("images" in defaults),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
