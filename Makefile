@@ -4,8 +4,9 @@
 PYTHON = python3
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
+SPHINX = $(BIN)/python -m sphinx -W -c docs
 
-.PHONY: run test test-all lint format docs thumbnails install install-test install-docs clean
+.PHONY: run test test-all lint format docs translations thumbnails install install-test install-docs clean
 
 run: install
 	$(BIN)/python examples/linear_regression_case3.py
@@ -29,14 +30,19 @@ format: install-test
 docs: install-docs docs/_build/tex-svg.js
 	rm -rf docs/_build/source docs/_build/html
 	mkdir docs/_build/source
-	$(BIN)/python -m sphinx -W -c docs -d docs/_build/source/.doctrees \
-		docs/_build/source docs/_build/html
+	$(SPHINX) -d docs/_build/source/.doctrees docs/_build/source docs/_build/html
+	$(SPHINX) -d docs/_build/source/.doctrees-zh -t zh -D language=zh_CN \
+		docs/_build/source docs/_build/html/zh # runs no lesson again
 
 # MathJax, the one file of it that a page needs to draw formulas offline.
 docs/_build/tex-svg.js:
 	mkdir -p docs/_build
 	cd docs/_build && tar -xzf $$(npm pack --silent mathjax@3) \
 		--strip-components=2 package/es5/tex-svg.js
+
+# Brings the Chinese catalogue in step with the English pages, and lists what is missing.
+translations: install-docs
+	$(BIN)/python docs/translate.py
 
 thumbnails: docs # the README's images
 	$(BIN)/python docs/make_thumbnails.py

@@ -8,6 +8,12 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "examples"), str(DOCS)]
 
 project = html_title = "PyTorch, first lessons"
+if tags.has("zh"):  # noqa: F821 (set by Sphinx)
+    html_title = "PyTorch 入门课"
+locale_dirs = [str(DOCS / "locale")]
+gettext_compact = "lessons"  # one catalogue
+gettext_location = False
+translation_progress_classes = "untranslated"
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
@@ -27,6 +33,16 @@ html_theme = "furo"
 html_baseurl = os.environ.get("SITE_URL", "")  # where the pages will be, if known
 html_static_path = ["_static", "_build/tex-svg.js"]
 html_favicon = "_static/icon.svg"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "language.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_css_files = ["gallery.css"]
 html_js_files = [("bowl.js", {"defer": "defer"})]
 html_copy_source = html_domain_indices = html_use_index = False

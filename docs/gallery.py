@@ -18,6 +18,7 @@ import cli
 from lessons import ABOUT, LESSONS, MODULES, ROOT
 from make_thumbnails import make_thumbnail
 from notebooks import save_downloads
+from translate import ChineseSearch, load_catalogue, translate_script
 
 DOCS = ROOT / "docs"
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")  # owner/name, known on GitHub
@@ -93,6 +94,8 @@ def bowl(values):
 def prepare(app):
     """Collect what Sphinx reads: lessons, pages of docs/, and one of the modules."""
     source = Path(app.srcdir)
+    if (source / "examples").exists():  # the Chinese pages come from the same folder
+        return
     (source / "examples").mkdir()
     for lesson in LESSONS:
         (source / "examples" / lesson.name).symlink_to(lesson)
@@ -126,8 +129,9 @@ def rewrite(app, docname, content):
         # That a figure was saved stands nowhere but under the figure.
         text = re.sub(r"^    saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE)
         text = re.sub(EMPTY_OUTPUT, "", text)
-        cost = Path(app.srcdir, f"{docname}.cost.json")
-        line = ways(docname, json.loads(cost.read_text())["time"])
+        cost = Path(app.srcdir, f"{docname}.cost.json")  # none if no lesson was run
+        seconds = json.loads(cost.read_text())["time"] if cost.exists() else 0
+        line = ways(docname, seconds, app.tags.has("zh"))
         content[0] = re.sub(r"^(=+)$", rf"\1\n\n{line}", text, count=1, flags=re.M)
 
 
@@ -157,19 +161,24 @@ def card(name):
 """
 
 
-def ways(name, seconds):
+WORDS = ("Notebook", "Script", "Zip", "Open in Colab", "takes about")
+CHINESE = ("Notebook", "脚本", "Zip", "在 Colab 中打开", "运行约需")
+
+
+def ways(name, seconds, chinese):
     """Return reST of the line under a title: downloads, and the time of a run."""
+    words = CHINESE if chinese else WORDS
     links = [f"{name}.ipynb", f"{name}.py", f"{name}.zip"]
     parts = [
         f'<a href="{link}" download>{word}</a>'
-        for link, word in zip(links, ("Notebook", "Script", "Zip"), strict=True)
+        for link, word in zip(links, words[:3], strict=True)
     ]
     if REPOSITORY:
-        path = f"{REPOSITORY}/blob/notebooks/{name}.ipynb"
+        path = f"{REPOSITORY}/blob/notebooks/{'zh/' * chinese}{name}.ipynb"
         link = f"https://colab.research.google.com/github/{path}"
-        parts.append(f'<a href="{link}">Open in Colab</a>')
+        parts.append(f'<a href="{link}">{words[3]}</a>')
     duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    parts.append(f"takes about {duration}")
+    parts.append(f"{words[4]} {duration}")
     return f'.. raw:: html\n\n   <p class="ways">{" · ".join(parts)}</p>\n'
 
 
@@ -177,6 +186,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     """Give the template a description, and addresses that only a public site has."""
     context["repository"] = REPOSITORY
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
+    if app.tags.has("zh"):
+        about = load_catalogue().get(about, context["docstitle"])
     tags = {"description": about}
     if pagename in ABOUT and app.config.html_baseurl:
         base = app.config.html_baseurl.rstrip("/")
@@ -189,9 +200,13 @@ def add_to_page(app, pagename, templatename, context, doctree):
 
 def add_downloads(app, exception):
     """Write script, notebook and zip file of each lesson beside its page."""
-    if not exception:
-        for lesson in LESSONS:
-            save_downloads(lesson, Path(app.outdir))
+    if exception or app.builder.name != "html":
+        return
+    folder = Path(app.outdir)
+    for lesson in LESSONS:
+        if app.tags.has("zh"):
+            lesson = translate_script(lesson, folder)
+        save_downloads(lesson, folder)
 
 
 def setup(app):
@@ -200,3 +215,4 @@ def setup(app):
     app.connect("source-read", rewrite)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", add_downloads)
+    app.add_search_language(ChineseSearch)

@@ -1,5 +1,8 @@
 // Linear regression 1: one slider for the learning rate, over the lesson's loss surface.
 // Start, minimum and Hessian come from the run; a step is p -= rate * H (p - minimum).
+const words = document.documentElement.lang.startsWith("zh")
+  ? ["权重", "偏置", "轮", "损失", "学习率", "发散"]
+  : ["weight", "bias", "epoch", "loss", "learning rate", "diverges"];
 for (const box of document.querySelectorAll(".bowl")) {
   const { start, minimum, hessian, rate, losses } = JSON.parse(box.dataset.run);
   const from = (p) => p.map((value, i) => value - minimum[i]);
@@ -31,7 +34,7 @@ for (const box of document.querySelectorAll(".bowl")) {
   const half = (hessian[0][0] + hessian[1][1]) / 2;
   const root = Math.hypot((hessian[0][0] - hessian[1][1]) / 2, hessian[0][1]);
   const angle = (Math.atan2(2 * hessian[0][1], hessian[0][0] - hessian[1][1]) * 90) / Math.PI;
-  const surface = panel("weight", "bias");
+  const surface = panel(words[0], words[1]);
   const place = ([w, b]) => [(w + 1.5) * 44, 105 - b * 44];
   const [cx, cy] = place(minimum);
   for (const level of [0.1, 0.5, 2, 8, 32, 128]) {
@@ -43,7 +46,7 @@ for (const box of document.querySelectorAll(".bowl")) {
   make("circle", { class: "minimum", cx, cy, r: 4 }, surface);
 
   // Right: the loss of each epoch, on a logarithmic scale.
-  const curve = panel("epoch", "loss");
+  const curve = panel(words[2], words[3]);
   const height = (value) => 105 - 26 * Math.log10(value);
   for (const power of [-3, -1, 1, 3]) {
     make("line", { x1: 0, x2: 310, y1: height(10 ** power), y2: height(10 ** power) }, curve);
@@ -62,8 +65,8 @@ for (const box of document.querySelectorAll(".bowl")) {
     points.forEach((p, i) => ["cx", "cy"].forEach((key, j) => dots[i].setAttribute(key, place(p)[j])));
     draw(line, box.losses.map((value, i) => [(i * 310) / (losses.length - 1), height(value)]));
     const grows = slider.value * (half + root) > 2;
-    output.textContent = `learning rate ${Number(slider.value).toFixed(3)}: ` +
-      (grows ? "diverges" : `loss ${box.losses.at(-1).toPrecision(3)}`);
+    output.textContent = `${words[4]} ${Number(slider.value).toFixed(3)}: ` +
+      (grows ? words[5] : `${words[3]} ${box.losses.at(-1).toPrecision(3)}`);
     slider.setAttribute("aria-valuetext", output.textContent);
     box.classList.toggle("grows", grows);
   };

@@ -1,0 +1,130 @@
+"""The Chinese edition: the prose of a lesson from the catalogue, its code as it is.
+
+``make translations`` runs this file: it brings the catalogue in step with the English
+pages, and lists what is to be translated.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unicodedata
+from pathlib import Path
+
+import polib
+from sphinx.search.en import SearchEnglish
+from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+
+DOCS = Path(__file__).resolve().parent
+CATALOGUE = DOCS / "locale/zh_CN/LC_MESSAGES/lessons.po"
+
+
+def load_catalogue():
+    """Return the translations: ``{English message: Chinese one}``."""
+    return {entry.msgid: entry.msgstr for entry in polib.pofile(str(CATALOGUE))}
+
+
+def translate_script(lesson, folder):
+    """Write a lesson with its prose in Chinese into ``folder``; return its path."""
+    catalogue, cells = load_catalogue(), []
+    for i, block in enumerate(split_code_and_text_blocks(str(lesson))[1]):
+        if block.type == "code":
+            cells.append(block.content.strip("\n"))
+        elif i == 0:
+            cells.append(f'r"""\n{translate_prose(block.content, catalogue)}\n"""')
+        else:
+            lines = ["%%", *translate_prose(block.content, catalogue).split("\n")]
+            cells.append("\n".join(f"# {line}".rstrip() for line in lines))
+    path = folder / lesson.name
+    path.write_text("\n\n".join(cells) + "\n", "utf-8")
+    return path
+
+
+def translate_prose(text, catalogue):
+    """Translate the titles, paragraphs and list items of a cell; directives stay."""
+    done = []
+    for chunk in re.split(r"\n\s*\n", text.strip("\n")):
+        lines = chunk.split("\n")
+        if len(lines) > 1 and re.fullmatch(r"([=-])\1+", lines[1]):
+            title = _look_up(lines[0], catalogue)
+            done.append(f"{title}\n{lines[1][0] * _width(title)}")
+            lines = lines[2:]
+            if lines:
+                done[-1] += "\n" + _translate_chunk(lines, catalogue)
+        else:
+            done.append(_translate_chunk(lines, catalogue))
+    return "\n\n".join(done)
+
+
+def _translate_chunk(lines, catalogue):
+    """Translate a paragraph, or a list whose items follow each other."""
+    if lines[0].startswith((".. ", " ")):
+        return "\n".join(lines)
+    if not (marker := re.match(r"(\d+\.|-) ", lines[0])):
+        return _look_up(" ".join(lines), catalogue)
+    items = re.split(r"\n(?=(?:\d+\.|-) )", "\n".join(lines))
+    done = []
+    for item in items:
+        marker = re.match(r"(?:\d+\.|-) ", item)[0]
+        done.append(marker + _look_up(item[len(marker) :], catalogue))
+    return "\n".join(done)
+
+
+def _look_up(text, catalogue):
+    return catalogue.get(" ".join(text.split())) or text
+
+
+def _width(text):  # in columns: a Han character takes two
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+class ChineseSearch(SearchEnglish):
+    """Index Chinese by overlapping pairs of characters; English words as in English.
+
+    Sphinx's own class loads a stemmer that does not exist (sphinx issue 14229).
+    """
+
+    lang = "zh"
+    js_splitter_code = r"""
+function splitQuery(query) {
+  const words = new Intl.Segmenter("zh", { granularity: "word" });
+  const pairs = (word) => [...word.slice(1)].map((c, i) => word[i] + c);
+  return (query.match(/[\u4e00-\u9fff]+|\w+/g) || []).flatMap((run) =>
+    run < "\u4e00" ? [run] : [...words.segment(run)].flatMap((s) => pairs(s.segment))
+  );
+}
+"""
+
+    def split(self, text):
+        words = re.findall(r"[a-zA-Z0-9_]+", text)
+        for run in re.findall("[\u4e00-\u9fff]+", text):
+            words += [run[i : i + 2] for i in range(len(run) - 1)]
+        return words
+
+
+def extract_messages():
+    """Return the messages of the pages as they are now, in English; runs no lesson."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "source"), Path(folder, "out")
+        source.mkdir()
+        sphinx = [sys.executable, "-m", "sphinx", "-q", "-b", "gettext", "-c", DOCS]
+        sphinx += ["-D", "plot_gallery=0"]
+        sphinx += ["-D", "exclude_patterns=examples,modules.rst", source, out]
+        subprocess.run(sphinx, check=True, capture_output=True)
+        return polib.pofile(str(out / "lessons.pot"))
+
+
+def update_catalogue():
+    """Add new messages, remove old ones; print those without a translation."""
+    catalogue = polib.pofile(str(CATALOGUE))
+    catalogue.merge(extract_messages())
+    for entry in catalogue.obsolete_entries():
+        catalogue.remove(entry)
+    catalogue.save()
+    for entry in catalogue.untranslated_entries():
+        print(textwrap.shorten(entry.msgid, 100))
+
+
+if __name__ == "__main__":
+    update_catalogue()
