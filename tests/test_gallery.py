@@ -37,14 +37,16 @@ def html(tmp_path_factory):
     (folder / "source").mkdir()
     subprocess.run(["make", "docs/_build/tex-svg.js"], cwd=ROOT, check=True)
     sphinx = [sys.executable, "-m", "sphinx", "-W", "-c", ROOT / "docs"]
-    done = subprocess.run(
-        [*sphinx, "-d", folder / "doctrees", folder / "source", folder / "html"],
-        env=os.environ
-        | {"LESSON_OPTIONS": json.dumps(QUICK), "GITHUB_REPOSITORY": "owner/name"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    options = json.dumps(QUICK)
+    env = os.environ | {"LESSON_OPTIONS": options, "GITHUB_REPOSITORY": "owner/name"}
+    for more, path in ([], "html"), (["-t", "zh", "-D", "language=zh_CN"], "html/zh"):
+        done = subprocess.run(
+            [*sphinx, *more, "-d", folder / path, folder / "source", folder / path],
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
     return folder / "html"
 
 
@@ -147,7 +149,7 @@ def check_page(browser):
     assert (facts["dark"] == "rgb(255, 255, 255)") == (browser.scheme == "light")
     assert facts["broken"] == facts["hidden"] == facts["formulas"] == 0
     assert facts["wide"] == [] or browser.width < 1280
-    assert "MIT licence" in facts["licence"]
+    assert "MIT" in facts["licence"]
 
 
 def links(browser, selector):
@@ -189,15 +191,42 @@ def test_every_page(browser, html):
         assert browser.find_elements(By.CSS_SELECTOR, "meta[name=description]")
 
 
-def test_search(browser):
+@pytest.mark.parametrize(
+    ("folder", "word", "found", "not_found"),
+    [
+        ("", "curvatures", "linear_regression_case1", "classification"),
+        ("zh/", "学习率", "linear_regression_case1", "use_saved_model"),
+        ("zh/", "损失", "logistic_regression_case3", "use_saved_model"),
+    ],
+)
+def test_search(browser, address, folder, word, found, not_found):
+    browser.get(f"{address}{folder}index.html")
     browser.execute_script(
         "const box = document.querySelector('.sidebar-search');"
-        "box.value = 'curvatures'; box.form.submit()"
+        "box.value = arguments[0]; box.form.submit()",
+        word,
     )
     wait(browser, "document.querySelector('ul.search li a')")
-    found = links(browser, "ul.search li a")
-    assert any("linear_regression_case1.html" in page for page in found)
-    assert not any("classification.html" in page for page in found)
+    pages = " ".join(links(browser, "ul.search li a"))
+    assert f"{folder}{found}.html" in pages
+    assert not_found not in pages
+
+
+def test_chinese(browser, address):
+    """The switch leads to the same page and back; nothing there is in English still."""
+
+    def switch():
+        found = browser.find_elements(By.CSS_SELECTOR, "a.language")
+        next(link for link in found if link.is_displayed()).click()
+        check_page(browser)
+        return browser.current_url.removeprefix(address)
+
+    for name in [*NAMES, "index", "distributed"]:
+        browser.get(f"{address}{name}.html")
+        assert switch() == f"zh/{name}.html"
+        assert wait(browser, "document.documentElement.lang") == "zh-CN"
+        assert browser.find_elements(By.CSS_SELECTOR, "article .untranslated") == []
+        assert switch() == f"{name}.html"
 
 
 def test_slider_over_the_loss_surface(browser, address):

@@ -1,0 +1,98 @@
+"""Is the Chinese edition complete, in step with the English one, and consistent?"""
+
+import csv
+import re
+from collections import Counter
+
+import pytest
+
+from conftest import NAMES, ROOT
+
+pytest.importorskip("polib", reason="`make install-docs` installs it")
+import polib
+from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+
+from lessons import LESSONS
+from notebooks import notebook
+from test_notebooks import run_alone
+from translate import CATALOGUE, extract_messages, translate_script
+
+ENTRIES = polib.pofile(str(CATALOGUE))
+# What must be the same on both sides: literals, roles, maths, references.
+TOKEN = re.compile(r"``.+?``|:[\w:]+:`.+?`|(?<![:`\w])`[^`]+`_*(?!`)")
+LINK_TEXT = re.compile(r"`[^`<]+ (<[^`]+>`)")  # the words of a link are translated
+HAN = "\u4e00-\u9fff"
+
+
+def test_every_message_is_translated():
+    """If this fails: ``make translations`` lists what is to be translated."""
+    wanted = {entry.msgid for entry in extract_messages()}
+    assert wanted == {entry.msgid for entry in ENTRIES if entry.msgstr}
+    assert ENTRIES.obsolete_entries() == ENTRIES.fuzzy_entries() == []
+
+
+def test_code_and_maths_are_the_same():
+    for entry in ENTRIES:
+        english, chinese = (
+            Counter(TOKEN.findall(LINK_TEXT.sub(r"`\1", text)))
+            for text in (entry.msgid, entry.msgstr)
+        )
+        assert english == chinese, entry.msgid
+
+
+def test_punctuation():
+    """Full width beside Han characters, which have no italics for emphasis."""
+    for entry in ENTRIES:
+        text = TOKEN.sub("", entry.msgstr)
+        assert not re.search(rf"[{HAN}] ?[,;:?!](?!\w|:)|[{HAN}]\.(?!\w)", text), text
+        assert not re.search(rf"\*[^*]*[{HAN}][^*]*\*", text), text
+
+
+def test_glossary():
+    """One English term, one Chinese one."""
+    with open(CATALOGUE.parents[1] / "glossary.csv", encoding="utf-8") as file:
+        terms = {row["English"]: row["Chinese"] for row in csv.DictReader(file)}
+    assert len(terms) == len(set(terms.values())) > 40
+    for entry in ENTRIES:
+        text = TOKEN.sub("", entry.msgid)
+        for english, chinese in terms.items():
+            if re.search(rf"\b{english}(s|es|d)?\b", text, re.IGNORECASE):
+                assert chinese in entry.msgstr, (english, entry.msgid)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_code_cells_are_equal(tmp_path, lesson):
+    english, chinese = (
+        split_code_and_text_blocks(str(path))[1]
+        for path in (lesson, translate_script(lesson, tmp_path))
+    )
+    assert [block.type for block in english] == [block.type for block in chinese]
+    for ours, theirs in zip(english, chinese, strict=True):
+        if ours.type == "code":
+            assert ours.content.strip("\n") == theirs.content.strip("\n")
+        else:
+            assert re.search(f"[{HAN}]", theirs.content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [NAMES[1], "logistic_regression_case1", NAMES[-4]])
+def test_notebook_alone(tmp_path, name):
+    script = translate_script(ROOT / f"examples/{name}.py", tmp_path)
+    outputs = run_alone(notebook(script), tmp_path)
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+
+
+def test_readme():
+    """The Chinese README has the commands, numbers and links of the English one."""
+    texts = [(ROOT / f"README{tag}.md").read_text("utf-8") for tag in ("", ".zh-CN")]
+    for pattern in (
+        r"^(?:make|python|pip|source|torchrun) [^#\n]*",
+        r"\d+\.\d{2,}",
+        r"\]\(([^)#]+)\)|src=\"([^\"]+)\"",
+    ):
+        english, chinese = (Counter(re.findall(pattern, t, re.M)) for t in texts)
+        if "src" in pattern:  # and each leads to the other
+            del english["README.zh-CN.md", ""], chinese["README.md", ""]
+        assert english == chinese
+    assert "(README.zh-CN.md)" in "".join(texts[0].splitlines()[:3])
+    assert "(README.md)" in "".join(texts[1].splitlines()[:3])
