@@ -102,7 +102,7 @@ def prepare(app):
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
     (source / "distributed.rst").symlink_to(DOCS / "distributed.rst")
     page = (DOCS / "modules.rst").read_text()
-    for module in MODULES:
+    for module in MODULES if app.builder.name != "gettext" else []:
         page += (
             f"\n{module.name}\n{'-' * len(module.name)}\n\n"
             f".. automodule:: {module.stem}\n   :members:\n"
@@ -125,12 +125,13 @@ def rewrite(app, docname, content):
     elif docname in ABOUT:
         text = content[0]
         text = text[text.index(".. _sphx_glr_") :]
-        text = text[: text.index(f".. _sphx_glr_download_{docname}.py:")]
+        text = re.split(r"\n\.\. (?:rst-class:: sphx-glr-tim|_sphx_glr_down)", text)[0]
+        text = text.replace(f"{ROOT}/", "")  # in the output
         # That a figure was saved stands nowhere but under the figure.
         text = re.sub(r"^    saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE)
         text = re.sub(EMPTY_OUTPUT, "", text)
         cost = Path(app.srcdir, f"{docname}.cost.json")  # none if no lesson was run
-        seconds = json.loads(cost.read_text())["time"] if cost.exists() else 0
+        seconds = json.loads(cost.read_text())["time"] if cost.exists() else 1
         line = ways(docname, seconds, app.tags.has("zh"))
         content[0] = re.sub(r"^(=+)$", rf"\1\n\n{line}", text, count=1, flags=re.M)
 
@@ -177,8 +178,7 @@ def ways(name, seconds, chinese):
         path = f"{REPOSITORY}/blob/notebooks/{'zh/' * chinese}{name}.ipynb"
         link = f"https://colab.research.google.com/github/{path}"
         parts.append(f'<a href="{link}">{words[3]}</a>')
-    duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    parts.append(f"{words[4]} {duration}")
+    parts.append(f"{words[4]} {max(seconds, 1):.0f} s")
     return f'.. raw:: html\n\n   <p class="ways">{" · ".join(parts)}</p>\n'
 
 

@@ -109,8 +109,7 @@ def extract_messages():
         source, out = Path(folder, "source"), Path(folder, "out")
         source.mkdir()
         sphinx = [sys.executable, "-m", "sphinx", "-q", "-b", "gettext", "-c", DOCS]
-        sphinx += ["-D", "plot_gallery=0"]
-        sphinx += ["-D", "exclude_patterns=examples,modules.rst", source, out]
+        sphinx += ["-D", "plot_gallery=0", source, out]
         subprocess.run(sphinx, check=True, capture_output=True)
         return polib.pofile(str(out / "lessons.pot"))
 
