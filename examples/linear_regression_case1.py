@@ -77,8 +77,8 @@ print(f"weight.grad: {model.weight.grad.item():.3f}, by the formula: {formula:.3
 # Training
 # --------
 # This loop is the core of every lesson. ``zero_grad()`` clears the old gradients, since
-# ``backward()`` adds to what is there. The published tutorial trained for 10 epochs,
-# then for 50; with ``--published`` the output contains both runs.
+# ``backward()`` adds to what is there. The published tutorial shows a run of 10 epochs
+# and one of 50; with ``--published`` the output contains both.
 
 losses = []
 for epoch in range(args.epochs):
