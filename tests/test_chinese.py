@@ -78,7 +78,9 @@ def test_code_cells_are_equal(tmp_path, lesson):
 @pytest.mark.parametrize("name", [NAMES[1], "logistic_regression_case1", NAMES[-4]])
 def test_notebook_alone(tmp_path, name):
     script = translate_script(ROOT / f"examples/{name}.py", tmp_path)
-    outputs = run_alone(notebook(script), tmp_path)
+    text = notebook(script)
+    script.unlink()
+    outputs = run_alone(text, tmp_path)
     assert any("image/png" in out.get("data", {}) for out in outputs)
 
 

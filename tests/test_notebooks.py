@@ -23,12 +23,15 @@ def run_alone(text, folder):
     nbformat.validate(content)
     (setup,) = (c for c in content.cells if "\nargs = parse_args(" in c.source)
     setup.source = re.sub(r"epochs=\d+", "epochs=2", setup.source)
-    nbclient.NotebookClient(
+    client = nbclient.NotebookClient(
         content,
         resources={"metadata": {"path": str(folder)}},
         shutdown_kernel="immediate",
         timeout=300,
-    ).execute()
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)  # set by another test's figures
+        client.execute()
     return [out for cell in content.cells for out in cell.get("outputs", [])]
 
 
@@ -36,8 +39,7 @@ def run_alone(text, folder):
     "name",
     [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in NAMES],
 )
-def test_alone(tmp_path, monkeypatch, name):
-    monkeypatch.delenv("MPLBACKEND", raising=False)
+def test_alone(tmp_path, name):
     (lesson,) = (path for path in LESSONS if path.stem == name)
     outputs = run_alone(notebook(lesson), tmp_path)
     assert any("image/png" in out.get("data", {}) for out in outputs)
