@@ -102,7 +102,8 @@ def prepare(app):
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
     (source / "distributed.rst").symlink_to(DOCS / "distributed.rst")
     page = (DOCS / "modules.rst").read_text()
-    for module in MODULES if app.builder.name != "gettext" else []:
+    common_first = sorted(MODULES, key=lambda module: module.stem != "common")
+    for module in common_first if app.builder.name != "gettext" else []:
         page += (
             f"\n{module.name}\n{'-' * len(module.name)}\n\n"
             f".. automodule:: {module.stem}\n   :members:\n"
