@@ -2,8 +2,8 @@ r"""
 Logistic regression, case 1: from a line to a probability
 =========================================================
 
-Four points, each with a label that is 0 or 1. A line would leave that range on both
-sides. Logistic regression turns its output into the probability of class 1,
+Four points, each with a label that is 0 or 1. A line would also give values below 0
+and above 1. Logistic regression turns its output into the probability of class 1,
 
 .. math::
 
@@ -40,8 +40,8 @@ y = torch.tensor([[0.0], [0.0], [1.0], [1.0]], device=args.device)
 # Model
 # -----
 # The model is the line alone: it returns logits. The sigmoid turns a logit into a
-# probability: 0 into one half, large logits into nearly 1, very negative ones into
-# nearly 0. In mathematics it never reaches 0 or 1.
+# probability: 0 into one half, large positive logits into nearly 1, large negative ones
+# into nearly 0. In exact arithmetic it never reaches 0 or 1.
 
 z = torch.linspace(-8, 8, 200)
 
@@ -86,12 +86,12 @@ for value in (0.0, 5.0, 20.0, 200.0):
 # For moderate logits they agree. But in float32 the sigmoid of 20 is exactly 1, and
 # :math:`\log(1 - 1)` is minus infinity. ``BCELoss`` `clamps
 # <https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html>`__ it: the loss
-# becomes 100, a wrong value, and its gradient 0. So the worst mistakes teach the model
-# nothing. From the logit, the loss for label 0 is
-# :math:`\max(z, 0) + \log(1 + e^{-|z|})`, which neither rounds to 1 nor overflows. That
-# is why models return logits. (The squared error :math:`p^2` would not do, not even in
-# exact arithmetic: its gradient, :math:`2 p \cdot p (1 - p)`, goes to 0 as :math:`p`
-# goes to 1.)
+# becomes 100, a wrong value. The gradient becomes 0, as the derivative of the sigmoid,
+# :math:`p (1 - p)`, is 0. So the model does not learn from its worst mistakes. From the
+# logit, the loss for label 0 is :math:`\max(z, 0) + \log(1 + e^{-|z|})`, without a
+# logarithm of 0 and without overflow. That is why models return logits. (The squared
+# error :math:`p^2` would not help, not even in exact arithmetic: its gradient,
+# :math:`2 p \cdot p (1 - p)`, goes to 0 as :math:`p` goes to 1.)
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -132,7 +132,7 @@ for i in range(len(x)):
 # losses; the number of mistakes is not part of it. So the loss can fall at every epoch
 # while a point stays on the wrong side. At the default rate and number of epochs this
 # happens with some random starts, that of seed 0 among them, and not with others. It is
-# not a limit of the model: more epochs classify all four points correctly.
+# not a limit of the model: with more epochs, all four points are classified correctly.
 
 # %%
 # There is no best weight
@@ -142,9 +142,9 @@ for i in range(len(x)):
 # best weight; it grows without bound. scikit-learn's
 # `LogisticRegression
 # <https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression>`__
-# adds a penalty on the weight, divided by ``C``, so that there is a best one. (Its
-# solver stops early, too, if the tolerance ``tol`` is large. The default is too large
-# for ``C`` = 10,000.)
+# adds a penalty, :math:`w^2 / (2 C)`, to the sum of the losses, so that there is a best
+# weight. (For ``C`` = 10,000 its solver would stop too early with the default tolerance
+# ``tol``.)
 
 points, labels = x.cpu().double().numpy(), y.cpu().flatten().numpy()
 reference = {}  # by C
@@ -154,10 +154,10 @@ for C in (1, 100, 10_000):
     print(f"scikit-learn, C = {C:6}: weight {w:.3f}, boundary {-b / w:.4f}")
 
 # %%
-# The smaller the penalty, the larger the weight, and the closer the boundary to the
-# middle of the gap, 2.25. In the figure, compare the square with the dotted line: at
-# the default rate and number of epochs the learned boundary is still to the left of the
-# middle. More epochs would move it on, and make the curve steeper.
+# The smaller the penalty, the larger the weight, and the closer the boundary to 2.25,
+# the middle of the gap between the classes. In the figure, compare the square, where
+# the learned curve crosses one half, with the dotted line: at the default rate and
+# number of epochs the learned boundary is still to the left of the middle.
 
 grid = torch.linspace(-1, 8, 200).reshape(-1, 1)
 with torch.inference_mode():
@@ -195,4 +195,4 @@ save_figure(fig, args.output / "logistic_regression_case1.png")
 # 2. Between those of ``C`` = 100 and ``C`` = 10,000. The boundary is at 2.16, much
 #    nearer to the middle of the gap, and still to the left of it.
 # 3. Yes. The labels 0, 1, 0, 1 are not separable. Both weights are 0.204: training has
-#    converged, and a smaller penalty would change nothing.
+#    converged, and an even smaller penalty would change almost nothing.

@@ -3,9 +3,9 @@ Logistic regression, case 2: a deep network that learned a constant, and why
 ============================================================================
 
 A table with eight measurements of 768 women, and the question who has diabetes. The
-published tutorial stacks three layers, 8 - 6 - 4 - 1, with a sigmoid after each, and
+published tutorial stacks three layers, 8-6-4-1, with a sigmoid after each, and
 trains for 2000 epochs. The loss falls in every line of its log, so the network seems to
-learn. But the log ends at the loss of the best constant prediction.
+learn. But the log ends near the loss of the best constant prediction.
 
 New here are a *baseline*, a deep network, and a way to find out why training fails:
 experiments that change one thing at a time.
@@ -40,12 +40,10 @@ args = parse_args(
 # table differs from that in three ways:
 #
 # - Nine rows are missing: those in which a scaled value is exactly 0.
-# - Then every -1 has become 0, the middle of the range. For an age it turns 21 into 51.
-#   And in five of the columns a 0 means that the value is missing (see
-#   ``data/README.md``): a missing glucose value has become 99.5.
+# - Then every -1 has become 0, the middle of the range: an age of 21 has become 51. In
+#   five of the columns a 0 means that the value is missing (see ``data/README.md``): a
+#   missing glucose value has become 99.5.
 # - The label 1 stands for *no* diabetes.
-#
-# The tutorial gives no reason for any of them.
 
 features, labels, names = read_csv(args.data, args.label)
 require_complete(args.data, features, names)
@@ -73,8 +71,9 @@ print(f"share of ones {base_rate:.5f}, entropy {entropy:.5f}")
 # %%
 # Model
 # -----
-# Three linear layers with an *activation* between them: without it, three would be no
-# more than one. As in case 1, the last sigmoid is part of the loss.
+# Three linear layers with an *activation* between them, a function that is not linear:
+# without it, three could do no more than one. As in case 1, the last sigmoid is part of
+# the loss.
 #
 # ``--published`` starts from weights with which this script prints the published
 # numbers. They are *a* start that does so, found by optimisation, not the author's: 87
@@ -144,8 +143,8 @@ print(f"last loss {losses[-1]:.5f}, entropy {entropy:.5f}")
 # - *rate 1*: a hundred times the published rate, in all layers or in some of them. For
 #   this an optimizer takes `parameter groups
 #   <https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options>`__;
-# - *Adam*: the same rate, but another optimizer, which divides each gradient by a
-#   running average of its size.
+# - *Adam*: the same rate, but another optimizer, which divides the gradient of each
+#   parameter by a running average of its size.
 
 
 class ScaledSigmoid(nn.Module):
@@ -196,16 +195,16 @@ for name, (activation, rates, optimizer_class) in experiments.items():
 # - The sigmoid can stay: a rate of 1 is enough, and so is Adam. SGD at the published
 #   rate can stay, too: slope 1 is enough.
 # - A rate of 1 is enough in layers 1 and 2 alone, for all or nearly all starts. In
-#   layer 3 alone it is not: part of the starts stays at the constant.
+#   layer 3 alone it is not: some starts stay at the constant.
 #
-# So no single part is to blame. Sigmoids of slope 1/4 together with steps of this size
-# are too slow for 2000 epochs, and changing either is enough. The table does not show
-# how the slope acts: it scales what a layer passes forward as well as the gradient that
-# it passes back (see ``activation_functions.py``).
+# So there is no single cause. With sigmoids of slope 1/4 and steps of this size,
+# training is too slow for 2000 epochs, and changing either is enough. The counts do not
+# show how the slope acts: it scales what a layer passes forward as well as the gradient
+# that it passes back (see ``activation_functions.py``).
 #
 # In the figure each line is one start. Look at how long it stays on the dashed line,
-# the constant. These are training losses: how good the predictions are for *other*
-# women is another question, for rows that were held out.
+# the entropy. These are training losses: how good the predictions are for *other* women
+# can only be seen on rows that were held out (see ``model_selection.py``).
 
 fig, axes = plt.subplots(2, 4, figsize=(11, 6), sharex=True, sharey=True)
 for ax, (name, lines) in zip(axes.flat, curves.items(), strict=True):
@@ -220,9 +219,9 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 # Try it
 # ------
 # 1. Run ``python examples/logistic_regression_case2.py --lr 0.1``. How many starts
-#    leave the constant with no change now? Was it a minimum of the loss?
-# 2. Two sigmoids pass at most 1/16 of a gradient back to layer 1, one at most 1/4 to
-#    layer 2. Make up for that with the rates: in the line
+#    leave the constant with no change now? Was the constant a minimum of the loss?
+# 2. A sigmoid scales a gradient by its slope, at most 1/4. One sigmoid is behind layer
+#    2, two are behind layer 1. Make up for that with the rates: in the line
 #    ``"rate 1 in layers 1 and 2": (nn.Sigmoid(), (1, 1, lr), SGD),`` put
 #    ``(16 * lr, 4 * lr, lr)``. Is it enough?
 # 3. In linear regression 3 it helped to standardise. In the line
@@ -234,7 +233,6 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 # Answers
 # -------
 # 1. 5 of 10. So it was not a minimum, only a region where the gradient is small.
-# 2. For 3 of 10 starts only. So the smaller gradient is part of the cause, not all of
-#    it.
+# 2. For 3 of 10 starts only. So the smaller gradient is not the whole cause.
 # 3. Alone hardly: 1 of 10 leaves. With tanh all do, as before, and the last losses are
 #    0.468 to 0.480 instead of 0.495 to 0.617.
