@@ -183,8 +183,8 @@ save_figure(fig, args.output / "linear_regression_case2.png")
 #    does ``python examples/linear_regression_case2.py --lr 0.5 --epochs 10`` learn?
 # 2. Replace ``nn.MSELoss()`` by ``nn.MSELoss(reduction="sum")`` and run the lesson.
 #    What happens, and which ``--lr`` repeats the default run?
-# 3. Replace ``torch.from_numpy(features.astype(np.float32))`` by
-#    ``torch.from_numpy(features)`` and run the lesson. What does PyTorch say?
+# 3. Replace ``features.astype(np.float32)`` by ``features`` and run the lesson. What
+#    does PyTorch say?
 
 # %%
 # Answers
