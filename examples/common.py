@@ -196,11 +196,11 @@ def load(path: str | Path) -> Any:
     except FileNotFoundError:
         fail(f"there is no file {path}")
     except Exception as error:  # a damaged file can raise almost anything
-        fail(f"cannot load {path}: {error or type(error).__name__}")
+        fail(f"cannot load {path}: {type(error).__name__}: {error}")
 
 
 def save_state_dict(model: Module, path: str | Path) -> None:
-    """Save the parameters of ``model``."""
+    """Save the parameters and buffers of ``model``."""
     save(model.state_dict(), path)
     print(f"saved {path}")
 

@@ -78,10 +78,10 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs)
 
 
 def design_matrix(x):
-    return torch.cat([x, torch.ones_like(x)], dim=1).double().cpu()  # (15, 2)
+    return torch.cat([x, torch.ones_like(x)], dim=1).cpu().double()  # (15, 2)
 
 
-best = torch.linalg.lstsq(design_matrix(x), y.double().cpu()).solution
+best = torch.linalg.lstsq(design_matrix(x), y.cpu().double()).solution
 best_weight, best_bias = best.flatten().tolist()
 with torch.inference_mode():
     loss, best_loss = loss_fn(model(x), y), loss_fn(best_weight * x + best_bias, y)

@@ -39,8 +39,8 @@ from common import (
 )
 from lesson_data import CLASSES, load_fashion_mnist
 
-options = {"epochs": 100, "lr": 1e-3, "batch_size": 64, "device": "auto"}
-args = parse_args(__doc__, **options, sample=False, resume=False)
+options = {"lr": 1e-3, "batch_size": 64, "device": "auto"}
+args = parse_args(__doc__, epochs=100, **options, sample=False, resume=False)
 
 # %%
 # Data

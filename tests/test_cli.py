@@ -90,6 +90,7 @@ def test_control_c(output, line):
         process.stdout.readline()
         checkpoint = output / f"{name}.checkpoint"
         while LOGISTIC in line and not checkpoint.exists():
+            assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate("print('still', args.epochs)\n")

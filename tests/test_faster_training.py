@@ -74,7 +74,7 @@ def test_every_rung_is_the_published_loop(lesson, torchvision_sets, seed, batch_
         assert run.out.count(f"\n{name} ") == 2  # in both tables
         check(trained, run.vars["history"][name], expected, history)
     case_3 = lesson("logistic_regression_case3", *options)
-    check(model, case_3.vars["history"], expected, history)
+    check(case_3.vars["model"], case_3.vars["history"], expected, history)
 
 
 def test_images_are_those_of_torchvision(seen, torchvision_sets):
