@@ -56,8 +56,8 @@ def require_finite(loss: float, epoch: int, lr: float) -> None:
     """End the program if ``loss`` is infinite or NaN."""
     if not math.isfinite(loss):
         fail(
-            f"the loss is {loss} in epoch {epoch}: the learning rate {lr:g} is too "
-            f"large for this model and data; try --lr {lr / 10:g}"
+            f"the loss is {loss} in epoch {epoch} at the learning rate {lr:g}; "
+            f"try a smaller one: --lr {lr / 10:g}"
         )
 
 
@@ -75,7 +75,7 @@ def fit(
 
     The loss of an epoch is the one *before* its update. Epochs are numbered from
     ``first``, and every ``log_every``-th is printed (0: none). Ends the program if a
-    loss is not finite, including the one after the last update.
+    loss is not finite, including the one after the last update, in eval mode.
     """
     model.train()
     lr = optimizer.param_groups[0]["lr"]
@@ -89,6 +89,7 @@ def fit(
         require_finite(losses[-1], epoch, lr)
         if log_every and epoch % log_every == 0:
             print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
+    model.eval()
     with torch.no_grad():
         require_finite(loss_fn(model(x), y).item(), first + epochs - 1, lr)
     return losses

@@ -26,11 +26,12 @@ def test_fit_is_gradient_descent(capsys):
     for _ in range(5):
         expected.append(((x @ w - y) ** 2).mean())
         w -= 0.1 * 2 * x.T @ (x @ w - y) / 3
-    data = torch.tensor(x[:, :1]).float(), torch.tensor(y).float()
+    data, modes = (torch.tensor(x[:, :1]).float(), torch.tensor(y).float()), []
+    model.register_forward_hook(lambda model, *_: modes.append(model.training))
     losses = fit(model, *data, nn.MSELoss(), optimizer, 5, log_every=2, first=8)
     assert losses == pytest.approx(expected, rel=1e-5)
     assert [p.item() for p in model.parameters()] == pytest.approx(w[:, 0], rel=1e-5)
-    assert model.training
+    assert modes == [True] * 5 + [False]  # the last only looks at the loss
     printed = [float(x) for x in capsys.readouterr().out.split()[1::2] if x != "loss"]
     assert printed == pytest.approx([8, losses[0], 10, losses[2], 12, losses[4]], 1e-5)
 
@@ -39,7 +40,8 @@ def test_fit_is_gradient_descent(capsys):
 def test_fit_ends_when_the_loss_is_not_finite(capsys, epochs):
     """Also after the last step: before the only one of them the loss was finite."""
     (model, optimizer), x = linear(1, 1, lr=1e30), torch.ones(1, 1)
-    fails(capsys, ["--lr"], fit, model, x, 2 * x, nn.MSELoss(), optimizer, epochs)
+    words = ["--lr", f"epoch {min(epochs, 2)}"]
+    fails(capsys, words, fit, model, x, 2 * x, nn.MSELoss(), optimizer, epochs)
 
 
 @pytest.mark.parametrize(("n", "size"), [(150, 64), (7, 7), (5, 1), (3, 10)])
