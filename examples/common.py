@@ -189,13 +189,10 @@ def load(path: str | Path) -> Any:
     ``weights_only`` refuses code; checksums, which ``torch.load`` skips, show damage.
     """
     try:
-        if zipfile.is_zipfile(path):  # all but the format before PyTorch 1.6
-            with zipfile.ZipFile(path) as archive:
-                if name := archive.testzip():
-                    raise ValueError(f"bad checksum of {name}")
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():
+                raise ValueError(f"bad checksum of {name}")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        fail(f"there is no file {path}")
     except Exception as error:  # a damaged file can raise almost anything
         fail(f"cannot load {path}: {type(error).__name__}: {error}")
 
