@@ -140,6 +140,8 @@ def rewrite(app, docname, content):
 EMPTY_OUTPUT = (
     r"\.\. rst-class:: sphx-glr-script-out\n\n \.\. code-block:: none\n\s*(?=\n\S|\Z)"
 )
+# A line does not begin with the mark that follows a formula, nor end with "(".
+FORMULA = r'[（“(]?<span class="math [^>]*>[^<]*</span>[，。、：；？）”.,;:)]*'  # noqa: RUF001
 PAGES = [*ABOUT, "distributed", "modules"]
 TOCTREE = """
 .. toctree::
@@ -186,6 +188,9 @@ def ways(name, seconds, chinese):
 def add_to_page(app, pagename, templatename, context, doctree):
     """Give the template a description, and addresses that only a public site has."""
     context["repository"] = REPOSITORY
+    context["body"] = re.sub(
+        FORMULA, r'<span class="one">\g<0></span>', context.get("body", "")
+    )
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
         about = load_catalogue().get(about, context["docstitle"])

@@ -143,12 +143,19 @@ def check_page(browser):
         ".map(p => p.textContent.slice(0, 60)),"
         "formulas: pick('div.math').filter(m => m.scrollWidth > m.clientWidth + 1)"
         ".length,"
+        "parted: pick('span.math').filter(m => {"
+        "  const next = m.nextSibling, range = document.createRange();"
+        "  if (!/^[\\p{Pe}\\p{Po}]/u.test(next?.data)) return false;"
+        "  range.setStart(next, 0); range.setEnd(next, 1);"
+        "  return range.getBoundingClientRect().x < m.getBoundingClientRect().x;"
+        "}).length,"
         "licence: document.querySelector('.project').textContent}"
     )
     assert facts["excess"] <= 0
     assert facts["split"] == []
     assert (facts["dark"] == "rgb(255, 255, 255)") == (browser.scheme == "light")
     assert facts["broken"] == facts["hidden"] == facts["formulas"] == 0
+    assert facts["parted"] == 0  # a mark begins a line, apart from its formula
     assert facts["wide"] == [] or browser.width < 1280
     assert "MIT" in facts["licence"]
 
