@@ -33,7 +33,7 @@ except BaseException: pass
         (LINEAR, "--epochs", "0 ten 10000000000", 2),
         (LINEAR, "--lr", "nan 1e300", 2),
         *[(LINEAR, "--output", "/proc", 1)] * (sys.platform == "linux"),  # read-only
-        (LINEAR, "--seed", "-1", 2),
+        (LINEAR, "--seed", "-1 4294967296", 2),
         (LINEAR, "--device", "gpu cuda:99", 2),
         (LINEAR, "--epoch", "3", 2),
         (LOGISTIC, "--lr", "1e38", 1),
@@ -63,6 +63,7 @@ def test_options(monkeypatch, tmp_path):
         return vars(namespace["a"])
 
     monkeypatch.setattr("cli.ROOT", tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     defaults = {"epochs": 7, "sample": False, "seed": 0}
     defaults |= {"device": torch.device("cpu"), "output": tmp_path / "outputs"}
     given = options("x.py", "--epochs", "3", "--sample", "--seed", "5", __file__="x.py")

@@ -45,6 +45,11 @@ def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
     assert ("pandas" in out) == first.startswith("0")
 
 
+def test_a_first_row_of_two_numbers_is_data(tmp_path):
+    """With a third cell, 0 or 2, it would be the header that pandas writes."""
+    assert read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0].tolist() == [[0], [5], [6]]
+
+
 def test_label_column(tmp_path, capsys):
     path = table(tmp_path, "y,a;,z\n1,5,0\n0,True,1\n1,false,1\n")
     for label in ("y", "1"):
