@@ -31,8 +31,12 @@ def test_every_message_is_translated():
     assert ENTRIES.obsolete_entries() == ENTRIES.fuzzy_entries() == []
 
 
-def test_code_and_maths_are_the_same():
+def test_code_maths_and_figures_are_the_same():
     for entry in ENTRIES:
+        english, chinese = (
+            set(re.findall(r"\d+\.\d+", text)) for text in (entry.msgid, entry.msgstr)
+        )
+        assert english == chinese, entry.msgid
         english, chinese = (
             Counter(TOKEN.findall(LINK_TEXT.sub(r"`\1", text)))
             for text in (entry.msgid, entry.msgstr)
