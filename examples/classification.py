@@ -163,7 +163,7 @@ fig.legend(loc="outside lower center", ncols=3)
 save_figure(fig, args.output / "classification_regions.png")
 
 # %%
-# The same figure during training, from the random start. The last frame stays longer.
+# The same figure during training, from the random start.
 
 fig.set_layout_engine("none")  # keeps the layout, instead of a new one for each frame
 

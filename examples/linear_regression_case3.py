@@ -146,7 +146,7 @@ for name, inputs, epochs in (
 
 # %%
 # With the larger rate the raw input gets there too: the first step removes the steep
-# part of the distance, but the flat part takes hundreds more. On the standardised input
+# part of the distance, but the flat part takes many more. On the standardised input
 # both curvatures are the same, and one step is enough. The larger rate is part of the
 # cure: at the default rate, training on the standardised input would also end far above
 # the minimum. In the figure, compare where each curve ends with the black line. The
@@ -177,7 +177,7 @@ with torch.no_grad():
 # A ``state_dict`` maps the name of each parameter to its values. Save this, not the
 # model: a file with a whole model `depends on the source code of its class
 # <https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html>`_. The two
-# functions of `common` call ``torch.save(model.state_dict(), path)`` and
+# functions of `common` are in essence ``torch.save(model.state_dict(), path)`` and
 # ``model.load_state_dict(torch.load(path, weights_only=True))``. `weights_only=True
 # <https://docs.pytorch.org/docs/stable/notes/serialization.html>`_ accepts only tensors
 # and plain data and refuses a file that would run code. Use PyTorch 2.10 or later: in

@@ -137,9 +137,9 @@ for i in range(len(x)):
 # %%
 # There is no best weight
 # -----------------------
-# These points are *separable*: a boundary between 1 and 3.5 makes no mistake. Then a
-# larger weight with the same boundary always makes the loss smaller, so there is no
-# best weight; it grows without bound. scikit-learn's
+# These points are *separable*: with a positive weight, a boundary between 1 and 3.5
+# makes no mistake. Then a larger weight with the same boundary always makes the loss
+# smaller, so there is no best weight; it grows without bound. scikit-learn's
 # `LogisticRegression
 # <https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression>`__
 # adds a penalty, :math:`w^2 / (2 C)`, to the sum of the losses, so that there is a best

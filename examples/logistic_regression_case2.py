@@ -2,10 +2,11 @@ r"""
 Logistic regression, case 2: a deep network that learned a constant, and why
 ============================================================================
 
-A table with eight measurements of 768 women, and the question who has diabetes. The
-published tutorial stacks three layers, 8-6-4-1, with a sigmoid after each, and
-trains for 2000 epochs. The loss falls in every line of its log, so the network seems to
-learn. But the log ends near the loss of the best constant prediction.
+A table has eight measurements of each of 768 women, and tells who was diagnosed with
+diabetes within five years. The published tutorial stacks three layers, 8-6-4-1, with a
+sigmoid after each, and trains for 2000 epochs. The loss falls in every line of its log,
+so the network seems to learn. But the log ends near the loss of the best constant
+prediction.
 
 New here are a *baseline*, a deep network, and a way to find out why training fails:
 experiments that change one thing at a time.
@@ -140,11 +141,11 @@ print(f"last loss {losses[-1]:.5f}, entropy {entropy:.5f}")
 # - *centred*: the sigmoid minus one half, which is 0 at 0;
 # - *slope 1*: four times the centred sigmoid. The sigmoid is nowhere steeper than 1/4;
 #   this one has slope 1 at 0. So has tanh, which is centred, too;
-# - *rate 1*: a hundred times the published rate, in all layers or in some of them. For
+# - *rate 1*: a hundred times the published rate, in all layers or in part of them. For
 #   this an optimizer takes `parameter groups
 #   <https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options>`__;
-# - *Adam*: the same rate, but another optimizer, which divides the gradient of each
-#   parameter by a running average of its size.
+# - *Adam*: the same rate, but another optimizer, which divides a running average of
+#   each parameter's gradient by one of the gradient's size.
 
 
 class ScaledSigmoid(nn.Module):
@@ -220,9 +221,9 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 # ------
 # 1. Run ``python examples/logistic_regression_case2.py --lr 0.1``. How many starts
 #    leave the constant with no change now? Was the constant a minimum of the loss?
-# 2. A sigmoid scales a gradient by its slope, at most 1/4. One sigmoid is behind layer
-#    2, two are behind layer 1. Make up for that with the rates: in the line
-#    ``"rate 1 in layers 1 and 2": (nn.Sigmoid(), (1, 1, lr), SGD),`` put
+# 2. A sigmoid scales a gradient by its slope, at most 1/4. Of the two in the network,
+#    one is behind layer 2, both are behind layer 1. Make up for that with the rates: in
+#    the line ``"rate 1 in layers 1 and 2": (nn.Sigmoid(), (1, 1, lr), SGD),`` put
 #    ``(16 * lr, 4 * lr, lr)``. Is it enough?
 # 3. In linear regression 3 it helped to standardise. In the line
 #    ``x = torch.tensor(scaled, dtype=torch.float32, device=args.device)`` put

@@ -48,7 +48,7 @@ args = parse_args(__doc__, epochs=100, **options, sample=False, resume=False)
 # An image has 28 x 28 pixels, here a row of 784 numbers from 0 (black) to 1 (white).
 # All images together fit in memory, so they are one tensor, and a batch is some of its
 # rows. A ``DataLoader`` gives the same batches, but fetches the images one by one and
-# is slower; it is useful when the data does not fit in memory.
+# is slower; you need it when the data does not fit in memory.
 
 train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, args.device)
 print(f"train: {tuple(train_x.shape)}, test: {tuple(test_x.shape)}, {train_x.device}")
@@ -106,7 +106,6 @@ for epoch in tqdm(range(len(history) + 1, args.epochs + 1), disable=None):
 # ------
 # The published loop takes the same steps, with a ``DataLoader``. What it prints with
 # seed 0 differs a little, since it averages over batches, of which the last is shorter.
-# Here each image counts the same.
 
 published = {1: (1.7083, 0.5502, 1.3656, 0.6424), 3: (1.0299, 0.6895, 0.9887, 0.6829)}
 if (args.lr, args.batch_size, args.seed, args.sample) == (1e-3, 64, 0, False):
@@ -170,7 +169,7 @@ fit_x, fit_y = train_x[kept], train_y[kept]
 print(f"trained on {len(kept)} images, validated on {len(held_out)}")
 
 # %%
-# With batches of 64, the accuracy swings by at least two percentage points at the rates
+# With batches of 64, the accuracy swings by more than one percentage point at the rates
 # 0.1 and 1, so its last value is a matter of luck. It is measured about 100 times along
 # the way, and each rate is judged by the mean of the last 20 values, about one epoch.
 
@@ -235,9 +234,9 @@ fig.colorbar(image, ax=axes, label="weight", extend="both")
 save_figure(fig, args.output / "logistic_regression_case3.png")
 
 # %%
-# The pale noise in the corners is left from the random start. The gradient of a weight
-# has its pixel as a factor, and each corner pixel is above 0 in fewer than 1 of 200
-# images, so its weights hardly change.
+# The pale noise in the corners is left from the random start. What an image adds to the
+# gradient of a weight has the weight's pixel as a factor, and each corner pixel is
+# above 0 in less than 0.5 % of the images, so its weights hardly change.
 
 corners = [0, 27, 756, 783]
 lit = (train_x[:, corners] > 0).float().mean(0).max()
@@ -296,5 +295,5 @@ save_state_dict(chosen, args.output / "logistic.pth")
 # 2. One batch holds all 4,000 images, so an epoch is one step instead of 63. With 63
 #    times the rate, ``--lr 0.063``, the accuracy is about the same as with 64.
 # 3. The lowest and the highest value of 0.1 are about 2 points apart instead of 9 (with
-#    other seeds 1 to 4 instead of 8 to 10). The best rate is now 1: its large first
+#    seeds 1 to 11, 1 to 4 instead of 5 to 12). The best rate is now 1: its large first
 #    steps are followed by small ones. The chosen model still trains at a constant rate.

@@ -92,7 +92,7 @@ def test_validation_chooses_a_rate_of_a_tenth(seen):
     assert run["means"] == pytest.approx(mean, abs=0.02)
     assert run["best_lr"] == max(mean, key=mean.get) == 0.1
     assert mean[0.001] < mean[0.01] < mean[0.1]
-    assert swing[1.0] > swing[0.1] > max(0.02, 2 * swing[0.01])
+    assert swing[1.0] > swing[0.1] > max(0.01, 2 * swing[0.01])
     w, _ = sgd(run["untrained"], x, y, 0.1, seen.seed, test)
     assert run["chosen"].weight.detach().numpy() == pytest.approx(w, abs=1e-3)
 
@@ -149,7 +149,8 @@ def test_try_it_3_a_rate_that_falls_to_zero(lesson, output):
         swings = [np.ptp(run["curves"][0.1][-20:]) for run in (usual, falling)]
         if seed == 0:
             assert swings == pytest.approx([0.09, 0.02], abs=0.005)
-        assert swings == pytest.approx([0.09, 0.025], abs=0.015)
+        assert 0.045 < swings[0] < 0.125
+        assert 0.005 < swings[1] < 0.045
         assert falling["best_lr"] == 1
 
 
