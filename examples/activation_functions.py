@@ -7,7 +7,7 @@ nonlinear *activation function* between them, applied to each number separately.
 lesson plots four common ones and their derivatives.
 
 Learning depends on the derivatives. On its way back to the first layer, the gradient is
-multiplied by the weights of each layer and by the derivative of each activation that it
+multiplied by the weights of each layer and the derivative of each activation that it
 passes. The published network of logistic regression, case 2, learned only a constant.
 Here you see how little of the gradient reaches its first layer, and why.
 """
@@ -113,9 +113,10 @@ for name, (function, formula) in functions.items():
 # %%
 # What reaches the first layer
 # ----------------------------
-# Take the 8-6-4-1 network of logistic regression, case 2, and the original table, each
-# column standardised. Only the activation between the layers is changed; "none" stands
-# for no activation. "4 sigmoid" is the sigmoid times four: its slope at 0 is 1.
+# Take the 8-6-4-1 network of logistic regression, case 2, and the table without the
+# published changes, each column standardised. Only the activation between the layers is
+# changed; "none" stands for no activation. "4 sigmoid" is the sigmoid times four: its
+# slope at 0 is 1.
 
 features, labels = read_csv(DIABETES)[:2]
 inputs = torch.tensor(
@@ -148,8 +149,9 @@ def gradients(layers, activation):
 # %%
 # A gradient is measured by its *norm*, the root of the sum of the squares of its
 # entries, and the slopes of a layer by their root mean square over rows and units. Each
-# line shows medians over the same 100 random starts: the norms at the outputs of layers
-# 1 to 3, the first as a share of that of "none", and the slopes and their product.
+# line comes from medians over the same 100 random starts: the norms at the outputs of
+# layers 1 to 3, the first as a share of that of "none", and the slopes and their
+# product.
 
 starts = [
     [nn.Linear(a, b).to(args.device) for a, b in pairwise(widths)] for _ in range(100)
@@ -176,10 +178,10 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # %%
 # The figure is read from right to left. At the last layer all gradients are about
 # equal. With no activation, the weights alone make them smaller on the way to layer 1.
-# With an activation, the share that remains is about the product of its slopes. For the
-# sigmoid it is smallest, but not because the units are saturated: their slopes are
-# close to 1/4, the largest possible. Multiplied by four, the sigmoid lets about as much
-# through as tanh does. Logistic regression, case 2, shows what this means for training.
+# With an activation, what arrives there, as a share of that of "none", is about the
+# product of its slopes. For the sigmoid it is smallest, but not because the units are
+# saturated: their slopes are close to 1/4, the largest possible. Multiplied by four,
+# the sigmoid lets about as much through as tanh does.
 
 # %%
 # Dead ReLUs

@@ -201,14 +201,14 @@ if launched:
 # %%
 # Try it
 # ------
-# 1. Run the command at the top of this lesson with ``--sample``, and then also with
-#    ``--nproc-per-node 3``. Which of the printed numbers change?
+# 1. Run the command at the top of this lesson with ``--sample``, and then with
+#    ``--nproc-per-node 3`` instead of 2. Which of the printed numbers change?
 # 2. In the training loop, replace ``loss * world_size / len(batch)`` by
 #    ``loss / len(batch)``. Run the command with ``--sample`` and with
 #    ``--sample --lr 0.002``. Which of the two prints the losses of task 1, and why?
 # 3. Run the command with ``--sample --epochs 100``, and press Ctrl-C after some epochs.
-#    Add ``--resume`` and ``--nproc-per-node 3``, and run it again. Where does it
-#    continue? Does it agree with one process?
+#    Add ``--resume``, change the number to ``--nproc-per-node 3``, and run it again.
+#    Where does it continue? Does it agree with one process?
 
 # %%
 # Answers

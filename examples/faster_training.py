@@ -124,7 +124,7 @@ class BatchDataset(TensorDataset):
 # Rung 3: no DataLoader
 # ---------------------
 # The ``DataLoader`` still handles each index in Python. `common.shuffled_batches` draws
-# all of them at once, in the same order. The test images need no order.
+# all of them at once, in the same order.
 
 
 def without_loader(model):
@@ -138,7 +138,7 @@ def without_loader(model):
 # Rung 4: metrics at the end
 # --------------------------
 # Counting correct predictions and ``item()`` cost a few calls per batch.
-# `common.train_epoch` keeps the logits and computes loss and accuracy once, and
+# `common.train_epoch` keeps the logits and computes the metrics once per epoch, and
 # `common.evaluate` takes large batches. So does logistic regression, case 3.
 
 
@@ -289,8 +289,8 @@ def floor():
 # %%
 # Training
 # --------
-# Each rung trains its own model, from the same weights and with the images in the same
-# order. They take turns, so that a slow moment of the machine does not hit one alone.
+# Each rung trains its own model, from the same start and with the images in the same
+# order. They take turns, so that a slow spell of the machine does not hit one alone.
 
 models = {name: copy.deepcopy(model) for name in rungs}
 history = {name: [] for name in rungs}
@@ -335,7 +335,7 @@ for name, seconds in median.items():
 # %%
 # On a logarithmic scale equal distances are equal factors: the longest jump from a bar
 # to the next is the change that helped most. ``benchmarks/README.md`` has more
-# measurements: the parts of a step, the number of threads, and how the time grows with
+# measurements: the parts of a step, the number of threads, and how the time depends on
 # the number of images and the batch size.
 
 fig, ax = plt.subplots(figsize=(9, 5))
@@ -353,8 +353,8 @@ save_figure(fig, args.output / "faster_training.png")
 # ------
 # 1. Run ``python examples/faster_training.py --batch-size 512``. Which rungs come much
 #    closer to the floor, and why? What is the loss now?
-# 2. Run ``python examples/faster_training.py --sample --lr 1``. The loss jumps, and
-#    rungs 6 to 9 no longer agree with the others. Is the gradient by hand wrong?
+# 2. Run ``python examples/faster_training.py --sample --lr 1``. The test loss jumps,
+#    and rungs 6 to 9 no longer agree with the others. Is the gradient by hand wrong?
 # 3. In ``step_in_place`` replace ``logits.softmax(1).sub_`` with
 #    ``torch.softmax(logits, 1, out=logits).sub_``, and run with ``--sample``. That
 #    saves a tensor. What is wrong?
@@ -364,9 +364,9 @@ save_figure(fig, args.output / "faster_training.png")
 # -------
 # 1. Above all rungs 2 to 4: most of their overhead is per step, and an epoch has an
 #    eighth of the steps. That of the published loop is per image. The training loss
-#    ends at 1.60 instead of 0.88: fewer steps, at the same learning rate. The
-#    weights of rungs 7 to 9 may be 1e-05 apart. That is still rounding: ``addmm_`` adds
-#    a large batch to the weights in several parts.
+#    ends at 1.60 instead of 0.88: fewer steps, at the same learning rate. The weights
+#    of rungs 7 to 9 may be about 1e-05 from those of the published loop. That is still
+#    rounding: ``addmm_`` adds a large batch to the weights in several parts.
 # 2. No: with ``--lr 0.1`` all rungs agree. At a rate of 1 the steps overshoot, and each
 #    one magnifies what rounding has changed before.
 # 3. The loss of "fewer calls", but not its weights: the logits are overwritten, and the

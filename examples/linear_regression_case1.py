@@ -2,7 +2,7 @@ r"""
 Linear regression, case 1: the training loop and the learning rate
 ==================================================================
 
-Every lesson takes the same steps: data, model, loss and optimizer, and a training loop
+Most lessons take the same steps: data, model, loss and optimizer, and a training loop
 of *forward, backward, update*. Here the loop is written out, on the smallest problem
 there is: three points on the line :math:`y = 2x`, and a model with two parameters,
 
@@ -16,8 +16,8 @@ then crawls, and how to choose the learning rate.
 # Setup
 # -----
 # `parse_args` reads the command line: ``--epochs 10``, ``--lr 0.02``, ``--help`` for
-# all options. It also seeds the random number generator, so that the same command
-# prints the same output.
+# all options. It also seeds the random number generator, so that the same command draws
+# the same numbers.
 
 import matplotlib.pyplot as plt
 import torch
@@ -41,8 +41,8 @@ y = torch.tensor([[2.0], [4.0], [6.0]], device=args.device)
 # -----
 # ``nn.Linear(1, 1)`` holds the weight :math:`w` and the bias :math:`b`. PyTorch draws
 # both at random, here from -1 to 1, so another ``--seed`` prints other losses.
-# ``--published`` sets the values that the run in the published tutorial (README,
-# *Credits*) started from; they were computed from the losses that it printed.
+# ``--published`` sets the values that the published tutorial (README, *Credits*)
+# started from; they were computed from the losses that it printed.
 
 model = nn.Linear(1, 1).to(args.device)
 if args.published:
@@ -76,9 +76,9 @@ print(f"weight.grad: {model.weight.grad.item():.3f}, by the formula: {formula:.3
 # %%
 # Training
 # --------
-# This loop is the core of every lesson. ``zero_grad()`` clears the old gradients, since
-# ``backward()`` adds to what is there. The published tutorial shows a run of 10 epochs
-# and one of 50; with ``--published`` the output contains both.
+# ``zero_grad()`` clears the old gradients, since ``backward()`` adds to what is there.
+# The published tutorial shows a run of 10 epochs and one of 50; with ``--published``
+# the output contains both.
 
 losses = []
 for epoch in range(args.epochs):
@@ -112,7 +112,7 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # are the two directions, and its eigenvalues :math:`\lambda` are the *curvatures* of
 # the loss in these directions.
 #
-# Along each direction, a step multiplies the distance to the minimum by
+# Along each direction, a step multiplies the offset from the minimum by
 # :math:`1 - \text{lr} \cdot \lambda`. At the default rate a third of the distance is
 # gone after one step in the steep direction, and less than a hundredth in the flat one.
 # So the loss falls fast at first, and crawls when only the flat direction is left.

@@ -50,9 +50,9 @@ array[0] = 7
 print(f"after array[0] = 7 the tensor is {tensor.tolist()}")
 
 # %%
-# The default type is float64 in NumPy and float32 in PyTorch, and ``nn.Linear`` does
-# not accept a mixture. The targets also need a second axis, since the model returns
-# one column: (1000,) becomes (1000, 1).
+# The default floating-point type is float64 in NumPy and float32 in PyTorch, and
+# ``nn.Linear`` does not accept a mixture. The targets also need a second axis, since
+# the model returns one column: (1000,) becomes (1000, 1).
 
 x = torch.from_numpy(features.astype(np.float32)).to(args.device)  # (1000, 1)
 y = torch.from_numpy(targets.astype(np.float32)).reshape(-1, 1).to(args.device)
@@ -107,8 +107,8 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs)
 # ------
 # ``model.eval()`` switches off what only training needs, for example dropout, and
 # ``model.train()``, which `common.fit` calls, switches it on. It changes nothing in
-# this model, but it is a good habit. `torch.inference_mode` is ``no_grad`` (case 1)
-# with even less overhead, for code that only computes predictions.
+# this model, but it is a good habit. `torch.inference_mode` is like ``no_grad`` (case
+# 1), with even less overhead, for code that only computes predictions.
 #
 # scikit-learn computes the best line directly. Even the best line is not quite the true
 # one, because of the noise.
@@ -182,7 +182,7 @@ save_figure(fig, args.output / "linear_regression_case2.png")
 #    the learned line and its loss with those of the default run. Is it true? And what
 #    does ``python examples/linear_regression_case2.py --lr 0.5 --epochs 10`` learn?
 # 2. Replace ``nn.MSELoss()`` by ``nn.MSELoss(reduction="sum")`` and run the lesson.
-#    What happens, and which ``--lr`` repeats the default run?
+#    What happens, and which ``--lr`` learns the line of the default run?
 # 3. Replace ``features.astype(np.float32)`` by ``features`` and run the lesson. What
 #    does PyTorch say?
 
@@ -190,8 +190,9 @@ save_figure(fig, args.output / "linear_regression_case2.png")
 # Answers
 # -------
 # 1. Nearly. The loss ends at 102.52 instead of 101.03, and 2,018 epochs give the same.
-#    As long as rate times curvature is small, a tenth of the rate takes ten times the
-#    epochs. A rate of 0.5, half of the limit, reaches the least-squares line in 10.
+#    As long as rate times curvature is small, a tenth of the rate takes about ten times
+#    the epochs. A rate of 0.5, about half of the limit, reaches the least-squares line
+#    in 10.
 # 2. The loss grows until it is infinite, and the lesson stops with an error: the limit
 #    is now 0.00097. The sum of 1000 errors is 1000 times their mean, so ``--lr 1e-5``
 #    learns the line of the default run.

@@ -89,9 +89,7 @@ for value in (0.0, 5.0, 20.0, 200.0):
 # becomes 100, a wrong value. The gradient becomes 0, as the derivative of the sigmoid,
 # :math:`p (1 - p)`, is 0. So the model does not learn from its worst mistakes. From the
 # logit, the loss for label 0 is :math:`\max(z, 0) + \log(1 + e^{-|z|})`, without a
-# logarithm of 0 and without overflow. That is why models return logits. (The squared
-# error :math:`p^2` would not help, not even in exact arithmetic: its gradient,
-# :math:`2 p \cdot p (1 - p)`, goes to 0 as :math:`p` goes to 1.)
+# logarithm of 0 and without overflow. That is why models return logits.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)

@@ -42,8 +42,8 @@ args = parse_args(
 #
 # - Nine rows are missing: those in which a scaled value is exactly 0.
 # - Then every -1 has become 0, the middle of the range: an age of 21 has become 51. In
-#   five of the columns a 0 means that the value is missing (see ``data/README.md``): a
-#   missing glucose value has become 99.5.
+#   five columns of the original table a 0 means that the value is missing (see
+#   ``data/README.md``): a missing glucose value has become 99.5.
 # - The label 1 stands for *no* diabetes.
 
 features, labels, names = read_csv(args.data, args.label)
@@ -198,10 +198,9 @@ for name, (activation, rates, optimizer_class) in experiments.items():
 # - A rate of 1 is enough in layers 1 and 2 alone, for all or nearly all starts. In
 #   layer 3 alone it is not: some starts stay at the constant.
 #
-# So there is no single cause. With sigmoids of slope 1/4 and steps of this size,
-# training is too slow for 2000 epochs, and changing either is enough. The counts do not
-# show how the slope acts: it scales what a layer passes forward as well as the gradient
-# that it passes back (see ``activation_functions.py``).
+# So there is no single cause. With sigmoids of slope 1/4 and steps of this size in
+# layers 1 and 2, training is too slow for 2000 epochs; a slope of 1, or a rate of 1 in
+# these layers, is enough.
 #
 # In the figure each line is one start. Look at how long it stays on the dashed line,
 # the entropy. These are training losses: how good the predictions are for *other* women
