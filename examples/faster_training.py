@@ -362,7 +362,7 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Answers
 # -------
-# 1. Above all rungs 2 to 4: most of their overhead is per step, and an epoch has an
+# 1. Above all rungs 2 and 3: most of their overhead is per step, and an epoch has an
 #    eighth of the steps. That of the published loop is per image. The training loss
 #    ends at 1.60 instead of 0.88: fewer steps, at the same learning rate. The weights
 #    of rungs 7 to 9 may be about 1e-05 from those of the published loop. That is still
