@@ -106,7 +106,7 @@ print(f"prediction for 4: {prediction:.6f}  (exact: 8)")
 # Why the loss falls fast and then crawls
 # ---------------------------------------
 # For a linear model and squared errors, the loss as a function of weight and bias is a
-# bowl with one minimum. Here it is steep in one direction and flat in the direction
+# bowl, here with one minimum. It is steep in one direction and flat in the direction
 # perpendicular to it. The second derivatives of the loss form a matrix, the *Hessian*
 # :math:`2 A^\top A`, where the rows of :math:`A` are :math:`(x_i, 1)`. Its eigenvectors
 # are the two directions, and its eigenvalues :math:`\lambda` are the *curvatures* of

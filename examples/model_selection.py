@@ -64,7 +64,7 @@ print(f"rows: {len(train)} training, {len(validation)} validation, {len(test)} t
 # %%
 # A missing value is replaced by the median of its column. Then each column is
 # standardised. Medians, means and standard deviations are computed from the training
-# rows only: the other rows stand for patients that nobody has seen yet.
+# rows only: the other rows stand for people that nobody has seen yet.
 
 imputer = SimpleImputer(strategy="median", keep_empty_features=True)
 prepare = make_pipeline(imputer, StandardScaler())
@@ -150,11 +150,12 @@ best = [list(models)[i] for i in bootstrap(row_losses.T).argmin(axis=1)]
 print(f"the best in {best.count(chosen)} of 1000 draws of the validation rows")
 
 # %%
-# With other rows, another candidate can be the best: good ones differ by less than so
-# few rows can show. Only now do the test rows judge a model. If the interval of its
-# accuracy lies above the accuracy of a constant prediction, it has learned something.
-# If it contains the accuracy of scikit-learn's logistic regression, fitted on the same
-# training rows, the two models differ by less than the uncertainty of the result.
+# With other rows, another candidate can be the best: good ones often differ by less
+# than so few rows can show. Only now do the test rows judge a model. If the interval of
+# its accuracy lies above the accuracy of a constant prediction, it has learned
+# something. If it contains the accuracy of scikit-learn's logistic regression, fitted
+# on the same training rows, the two models differ by less than the uncertainty of the
+# result.
 
 reference = LogisticRegression().fit(inputs[train], labels[train])
 predictions = {

@@ -96,9 +96,10 @@ for path, v, k in zip(paths, values, classes, strict=True):
 
 # %%
 # Why the first class and not the second? The difference of their logits is a sum over
-# the pixels (and the biases). The last column shows each pixel's term: red counts for
-# the first class, blue for the second. The model that comes with the lesson takes the
-# trousers for a dress: their legs touch, and the light pixels between them are red.
+# the pixels (and a difference of biases). The last column shows each pixel's term: red
+# counts for the first class, blue for the second. The model that comes with the lesson
+# takes the trousers for a dress: their legs touch, and the light pixels between them
+# are red.
 
 weight = model.weight.detach().reshape(10, 28, 28)
 shares = ((weight[classes[:, 0]] - weight[classes[:, 1]]) * x).numpy()  # (n, 28, 28)
