@@ -8,8 +8,10 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "examples"), str(DOCS)]
 
 project = html_title = "PyTorch, first lessons"
+html_baseurl = os.environ.get("SITE_URL", "")  # where the pages will be, if known
 if tags.has("zh"):  # noqa: F821 (set by Sphinx)
     html_title = "PyTorch 入门课"
+    html_baseurl = html_baseurl and f"{html_baseurl.rstrip('/')}/zh/"
 locale_dirs = [str(DOCS / "locale")]
 gettext_compact = "lessons"  # one catalogue
 gettext_location = False
@@ -30,7 +32,6 @@ templates_path = ["_templates"]
 copybutton_selector = "div.highlight:not(.sphx-glr-script-out *) > pre"
 
 html_theme = "furo"
-html_baseurl = os.environ.get("SITE_URL", "")  # where the pages will be, if known
 html_static_path = ["_static", "_build/tex-svg.js"]
 html_favicon = "_static/icon.svg"
 html_sidebars = {

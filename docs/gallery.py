@@ -193,8 +193,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     )
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
-        about = load_catalogue().get(about, context["docstitle"])
-    tags = {"description": about}
+        about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
+    tags = {"description": about.replace("`", "")}
     if pagename in ABOUT and app.config.html_baseurl:
         base = app.config.html_baseurl.rstrip("/")
         tags["og:image"] = f"{base}/_images/sphx_glr_{pagename}_thumb.png"
