@@ -4,12 +4,14 @@
 pages, and lists what is to be translated.
 """
 
+import difflib
 import re
 import subprocess
 import sys
 import tempfile
 import textwrap
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 
 import polib
@@ -61,14 +63,9 @@ def _translate_chunk(lines, catalogue):
     """Translate a paragraph, or a list whose items follow each other."""
     if lines[0].startswith((".. ", " ")):
         return "\n".join(lines)
-    if not (marker := re.match(r"(\d+\.|-) ", lines[0])):
-        return _look_up(" ".join(lines), catalogue)
     items = re.split(r"\n(?=(?:\d+\.|-) )", "\n".join(lines))
-    done = []
-    for item in items:
-        marker = re.match(r"(?:\d+\.|-) ", item)[0]
-        done.append(marker + _look_up(item[len(marker) :], catalogue))
-    return "\n".join(done)
+    parts = [re.fullmatch(r"((?:\d+\.|-) |)(.*)", item, re.DOTALL) for item in items]
+    return "\n".join(part[1] + _look_up(part[2], catalogue) for part in parts)
 
 
 def _look_up(text, catalogue):
@@ -80,7 +77,7 @@ def _width(text):  # in columns: a Han character takes two
 
 
 class ChineseSearch(SearchEnglish):
-    """Index Chinese by overlapping pairs of characters; English words as in English.
+    """Index Chinese by characters and pairs of them; English words as in English.
 
     Sphinx's own class loads a stemmer that does not exist (sphinx issue 14229).
     """
@@ -88,10 +85,9 @@ class ChineseSearch(SearchEnglish):
     lang = "zh"
     js_splitter_code = r"""
 function splitQuery(query) {
-  const words = new Intl.Segmenter("zh", { granularity: "word" });
-  const pairs = (word) => [...word.slice(1)].map((c, i) => word[i] + c);
+  const pairs = (run) => [...run.slice(1)].map((c, i) => run[i] + c);
   return (query.match(/[\u4e00-\u9fff]+|\w+/g) || []).flatMap((run) =>
-    run < "\u4e00" ? [run] : [...words.segment(run)].flatMap((s) => pairs(s.segment))
+    run < "\u4e00" || run.length == 1 ? [run] : pairs(run)
   );
 }
 """
@@ -99,7 +95,7 @@ function splitQuery(query) {
     def split(self, text):
         words = re.findall(r"[a-zA-Z0-9_]+", text)
         for run in re.findall("[\u4e00-\u9fff]+", text):
-            words += [run[i : i + 2] for i in range(len(run) - 1)]
+            words += [*run, *map("".join, pairwise(run))]
         return words
 
 
@@ -115,14 +111,18 @@ def extract_messages():
 
 
 def update_catalogue():
-    """Add new messages, remove old ones; print those without a translation."""
-    catalogue = polib.pofile(str(CATALOGUE))
-    catalogue.merge(extract_messages())
-    for entry in catalogue.obsolete_entries():
-        catalogue.remove(entry)
-    catalogue.save()
-    for entry in catalogue.untranslated_entries():
-        print(textwrap.shorten(entry.msgid, 100))
+    """Add new messages, remove old ones; print what is untranslated, and was before."""
+    old, catalogue = polib.pofile(str(CATALOGUE)), extract_messages()
+    done = {entry.msgid: entry.msgstr for entry in old if entry.translated()}
+    catalogue.metadata, catalogue.metadata_is_fuzzy = old.metadata, False
+    catalogue.header = old.header
+    for entry in catalogue:
+        entry.msgstr = done.get(entry.msgid, "")
+        if not entry.msgstr:
+            print(textwrap.shorten(entry.msgid, 100))
+            for before in difflib.get_close_matches(entry.msgid, done, n=1):
+                print("  before:", done[before])
+    catalogue.save(str(CATALOGUE))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ r"""
 Distributed: many processes take the same steps as one
 ======================================================
 
-Here several processes train the model of :doc:`/logistic_regression_case3`:
+Here several processes train the model of logistic regression, case 3:
 
 .. code-block:: bash
 
@@ -22,8 +22,9 @@ is then the gradient that a single process computes for the batch.
 # %%
 # Setup
 # -----
-# The page :doc:`/distributed` is about restarts and several machines; it also explains
-# the check at the end of this cell. With ``python``, the lesson runs in one process.
+# The page after this lesson, ``docs/distributed.rst``, is about restarts and several
+# machines; it also explains the check at the end of this cell. With ``python``, the
+# lesson runs in one process.
 
 import os
 import sys

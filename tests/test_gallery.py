@@ -205,6 +205,8 @@ def test_every_page(browser, html):
         ("", "curvatures", "linear_regression_case1", "classification"),
         ("zh/", "学习率", "linear_regression_case1", "use_saved_model"),
         ("zh/", "损失", "logistic_regression_case3", "use_saved_model"),
+        ("zh/", "过拟合", "model_selection", "linear_regression_case1"),
+        ("zh/", "轮", "faster_training", "use_saved_model"),
     ],
 )
 def test_search(browser, address, folder, word, found, not_found):
