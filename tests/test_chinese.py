@@ -50,7 +50,7 @@ def test_code_maths_and_figures_are_the_same():
 
 def test_characters():
     """Full width beside Han characters, which have no italics for emphasis."""
-    narrow = rf"[{HAN}] ?[,;:?!](?!\w|:)|[{HAN}]\.(?!\w)|[{HAN}][(\"]|[)\"][{HAN}]"
+    narrow = rf"[{HAN}] ?[,;:?!](?!\w|:)|[{HAN}]\.(?!\w)|[{HAN}”][(\"]|[)\"][{HAN}]"
     for entry in TRANSLATED:
         text = TOKEN.sub("\0", entry.msgstr)
         assert re.search(rf"[{HAN}\0]|\\", text), text  # or a formula alone
