@@ -86,7 +86,9 @@ def resume(**changes):
 
 
 @pytest.mark.parametrize("load", [partial(load_state_dict, MODEL, PATH), resume])
-def test_a_file_that_holds_something_else(capsys, load):
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_that_holds_something_else(capsys, load, zipped):
+    """Also in the format before PyTorch 1.6, in which nothing is loaded."""
     fails(capsys, [PATH], load)  # there is no file
     for content in (b"", b"a text", b"PK\3\4"):
         PATH.write_bytes(content)
@@ -95,9 +97,15 @@ def test_a_file_that_holds_something_else(capsys, load):
     good, other = nn.Linear(3, 2).state_dict(), nn.Linear(4, 2).state_dict()
     dicts = other, {"weight": good["weight"]}, good | {"bias": 3}, good | {"bias": code}
     for content in (*dicts, {}, 3, "text", [1.0], None):
-        torch.save(content, PATH)
+        torch.save(content, PATH, _use_new_zipfile_serialization=zipped)
         fails(capsys, [PATH], load)
     assert os.listdir() == [str(PATH)]  # the code did not run
+    torch.save(good, PATH, _use_new_zipfile_serialization=zipped)
+    if zipped:
+        load_state_dict(MODEL, PATH)
+        assert torch.equal(MODEL.weight, good["weight"])
+    else:
+        fails(capsys, [PATH], load)
 
 
 @pytest.mark.parametrize("trials", [60, pytest.param(1000, marks=pytest.mark.slow)])
