@@ -75,7 +75,8 @@ def fit(
 
     The loss of an epoch is the one *before* its update. Epochs are numbered from
     ``first``, and every ``log_every``-th is printed (0: none). Ends the program if a
-    loss is not finite, including the one after the last update, in eval mode.
+    loss is not finite, including the one after the last update; that one is taken in
+    eval mode, in which the model is left.
     """
     model.train()
     lr = optimizer.param_groups[0]["lr"]
