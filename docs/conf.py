@@ -8,10 +8,10 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "examples"), str(DOCS)]
 
 project = html_title = "PyTorch, first lessons"
-html_baseurl = os.environ.get("SITE_URL", "")  # where the pages will be, if known
+html_baseurl = os.environ.get("SITE_URL", "").rstrip("/")  # of the pages, if known
 if tags.has("zh"):  # noqa: F821 (set by Sphinx)
     html_title = "PyTorch 入门课"
-    html_baseurl = html_baseurl and f"{html_baseurl.rstrip('/')}/zh/"
+    html_baseurl += "/zh" * bool(html_baseurl)
 locale_dirs = [str(DOCS / "locale")]
 gettext_compact = "lessons"  # one catalogue
 gettext_location = False

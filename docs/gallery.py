@@ -195,8 +195,7 @@ def add_to_page(app, pagename, templatename, context, doctree):
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
     tags = {"description": about.replace("`", "")}
-    if pagename in ABOUT and app.config.html_baseurl:
-        base = app.config.html_baseurl.rstrip("/")
+    if pagename in ABOUT and (base := app.config.html_baseurl):
         tags["og:image"] = f"{base}/_images/sphx_glr_{pagename}_thumb.png"
     context["metatags"] = "".join(
         f'<meta name="{name}" property="{name}" content="{html.escape(text)}">'
