@@ -25,10 +25,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from cli import parse_args
-from common import save_figure
+from common import pick_device, save_figure
 from lesson_data import DIABETES, read_csv
 
-args = parse_args(__doc__)
+args = parse_args(__doc__, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Four functions
@@ -64,7 +66,7 @@ def derivative(function, x):
 
 fig, axes = plt.subplots(2, 2, figsize=(9, 7))
 for ax, limits, (name, (function, formula)) in zip(
-    axes.flat, y_limits, functions.items(), strict=True
+    axes.flat, y_limits, functions.items()
 ):
     y, slope = function(x).cpu(), derivative(function, x).cpu()
     error = np.abs(y.numpy() - formula(x.cpu().double().numpy())).max()
@@ -84,9 +86,7 @@ save_figure(fig, args.output / "activation_functions.png")
 
 at = torch.tensor([-5.0, 0.0, 5.0], device=args.device)
 fig, ax = plt.subplots()
-for (name, (function, _)), style in zip(
-    functions.items(), ("-", "--", "-.", ":"), strict=True
-):
+for (name, (function, _)), style in zip(functions.items(), ("-", "--", "-.", ":")):
     ax.plot(x.cpu(), derivative(function, x).cpu(), style, label=name)
     slopes = " ".join(f"{slope:z7.4f}" for slope in derivative(function, at))
     print(f"{name:8}  derivative at -5, 0, 5: {slopes}")
@@ -159,7 +159,7 @@ starts = [
 norms, arrives, products = {}, {}, {}
 for name, activation in activations.items():
     runs = [gradients(layers, activation) for layers in starts]
-    norms[name], slopes = (np.median(part, axis=0) for part in zip(*runs, strict=True))
+    norms[name], slopes = (np.median(part, axis=0) for part in zip(*runs))
     arrives[name] = norms[name][0] / norms["none"][0]
     products[name] = slopes.prod()
     print(
@@ -169,7 +169,7 @@ for name, activation in activations.items():
     )
 
 fig, ax = plt.subplots()
-for name, style in zip(norms, ("k:", "o-", "s--", "^-.", "d-"), strict=True):
+for name, style in zip(norms, ("k:", "o-", "s--", "^-.", "d-")):
     ax.semilogy(range(1, len(widths)), norms[name], style, label=name)
 ax.set(xlabel="layer", ylabel="norm of the gradient", xticks=range(1, len(widths)))
 ax.legend()

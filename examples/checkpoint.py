@@ -1,23 +1,77 @@
-"""Checkpoints: everything that an interrupted run needs to continue, in one file.
+"""Files that are whole or not there, and checkpoints, from which a run continues.
 
-A run that continues ends with the results of an uninterrupted one: bit for bit on a
-CPU, with the same numbers of processes and threads.
+A checkpoint holds everything that an interrupted run needs. A run that continues ends
+with the results of an uninterrupted one: bit for bit on a CPU, with the same numbers of
+processes and threads.
 """
 
+import contextlib
+import io
 import os
+import sys
+import time
+import zipfile
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from common import fail, load, save
+import cli
+from cli import fail
 
 MAY_DIFFER = {"device", "epochs", "output", "resume"}  # between the two runs
 # Set by torchrun, and the same when it restarts a run.
 RESTARTS = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 RUN_ID = os.environ["TORCHELASTIC_RUN_ID"] if RESTARTS else ""
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to, then rename it: a crash leaves the old file whole."""
+    path = Path(path)
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")  # two runs, two parts
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())  # for a power cut: first the data, then the name
+        part.replace(path)
+    except OSError as error:
+        fail(f"cannot write {path} ({error.strerror or error}); see --output")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save(data: object, path: str | Path) -> None:
+    """Save ``data``, or end the program, at once, if `load` would refuse it."""
+    buffer = io.BytesIO()  # torch.save itself raises no OSError on a full disk
+    try:
+        torch.save(data, buffer)
+        torch.load(io.BytesIO(buffer.getvalue()), "cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        fail(
+            f"cannot save {path}: only tensors and plain data can be loaded ({reason})"
+        )
+    with replacing(path) as part:
+        part.write_bytes(buffer.getvalue())
+
+
+def load(path: str | Path) -> Any:
+    """Return what `save` saved, with tensors on the CPU, or end the program.
+
+    ``weights_only`` refuses code; checksums, which ``torch.load`` skips, show damage.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():
+                raise ValueError(f"bad checksum of {name}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise almost anything
+        fail(f"cannot load {path}: {type(error).__name__}: {error}")
 
 
 def _options(args):
@@ -64,3 +118,20 @@ def load_checkpoint(
         fail(f"{path} is not a checkpoint of this lesson: {error!r}")
     print(f"continuing after epoch {len(history)}")
     return history
+
+
+# torchrun ends all processes when the first of them ends. So that one reports an error.
+def _end_worker(line, code):
+    if os.environ["LOCAL_RANK"] != "0":
+        time.sleep(10)
+    print(line, file=sys.stderr, flush=True)
+    os._exit(code)  # sys.exit would wait for the threads of torch.distributed
+
+
+def _no_fault_of_a_worker(error):
+    lost_peer = "gloo" in str(error) or "torch.distributed" in str(type(error))
+    return isinstance(error, OSError) or lost_peer
+
+
+if "TORCHELASTIC_RUN_ID" in os.environ:
+    cli.end, cli.no_fault = _end_worker, _no_fault_of_a_worker

@@ -26,10 +26,13 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.colors import LinearSegmentedColormap
 from torch import nn
 
+from checkpoint import replacing
 from cli import parse_args
-from common import evaluate, fit, replacing, save_figure
+from common import evaluate, fit, pick_device, save_figure
 
-args = parse_args(__doc__, epochs=100, lr=0.02)
+args = parse_args(__doc__, epochs=100, lr=0.02, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -196,7 +199,7 @@ print(f"four clusters: Bayes accuracy {best_xor:.4f}, log 2 = {np.log(2):.4f}")
 xor = {}
 fig, axes = plt.subplots(1, 2, figsize=(9, 5.4), sharey=True)
 models = {"linear": nn.Linear(2, 2).to(args.device), "hidden layer": untrained}
-for ax, (name, net) in zip(axes, models.items(), strict=True):
+for ax, (name, net) in zip(axes, models.items()):
     optimizer = torch.optim.SGD(net.parameters(), lr=args.lr)
     fit(net, xor_x, xor_y, loss_fn, optimizer, 10 * args.epochs, log_every=0)
     xor_loss, xor[name] = evaluate(net, *xor_fresh, loss_fn)

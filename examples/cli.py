@@ -1,4 +1,4 @@
-"""The command line of a lesson, and how a lesson ends early: in one line.
+"""Folders, the command line of a lesson, and how a lesson ends early: in one line.
 
 Exit codes: 2 for the command line, 130 for Ctrl-C, 141 for a closed pipe, else 1.
 """
@@ -10,11 +10,14 @@ import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import matplotlib.pyplot as plt
 import torch
 
-from common import HERE, LAUNCHED, ROOT, fail, pick_device
+# Data and outputs are beside examples/, or beside this file where it was downloaded.
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent if (HERE / "README.md").exists() else HERE
 
 HELP = {
     "epochs": "passes over the training data",
@@ -32,6 +35,23 @@ HELP = {
 }
 
 
+def fail(message: object, code: int = 1) -> NoReturn:
+    """End the program with one line on stderr; ``code`` is 2 for the command line."""
+    end("error: " + " ".join(str(message).split())[:500], code)
+
+
+# In a process of torchrun, checkpoint.py puts others in place of these two.
+def end(line: str, code: int) -> NoReturn:
+    """Print ``line`` on stderr and exit."""
+    print(line, file=sys.stderr)
+    sys.exit(code)
+
+
+def no_fault(error: BaseException) -> bool:
+    """Say if ``error`` is no fault of the program, but a full disk, a missing file."""
+    return isinstance(error, OSError)
+
+
 def positive_int(text):
     if not 0 < int(text) <= 10**9:
         raise ValueError
@@ -45,12 +65,12 @@ def positive_float(text):
 
 
 def parse_args(doc: str | None, **defaults) -> Namespace:
-    """Read the command line, seed PyTorch, and create the output folder.
+    """Read the command line, and create the output folder.
 
-    Each keyword is an option of the lesson with its default; ``seed``, ``device`` and
-    ``output`` are added. The first line of ``doc`` becomes the description. Only a
-    script that was itself started reads the command line: a notebook, a console or a
-    program that imports a lesson gets the defaults.
+    Each keyword is an option of the lesson with its default; ``output`` is added. The
+    first line of ``doc`` becomes the description. Only a script that was itself started
+    reads the command line: a notebook, a console or a program that imports a lesson
+    gets the defaults.
     """
     parser = argparse.ArgumentParser(
         description=(doc or "").strip().partition("\n")[0],
@@ -60,8 +80,7 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     )
     parser.error = partial(fail, code=2)
     types = {int: positive_int, float: positive_float}
-    shared = {"seed": 0, "device": "cpu", "output": ROOT / "outputs"}
-    for name, default in (shared | defaults).items():
+    for name, default in ({"output": ROOT / "outputs"} | defaults).items():
         flag, kind = "--" + name.replace("_", "-"), type(default)
         convert = int if name == "seed" else types.get(kind, kind)
         how = {"type": convert, "metavar": "X"}
@@ -73,7 +92,7 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
     started = Path(script).resolve() == Path(sys.argv[0]).resolve()
     args = parser.parse_args(sys.argv[1:] if started else [])
-    if not 0 <= args.seed < 2**32:  # scikit-learn's range
+    if not 0 <= getattr(args, "seed", 0) < 2**32:  # scikit-learn's range
         parser.error("argument --seed: must be from 0 to 4294967295")
     # A console that runs the script sets sys.argv, not the command line of Python.
     prompt = sys.flags.inspect or sys.orig_argv[-len(sys.argv) :] != sys.argv
@@ -83,13 +102,11 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             hint = "; --resume continues the run" if "resume" in args else ""
             signal.signal(signal.SIGINT, partial(_on_interrupt, hint))
-    args.device = pick_device(args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     if not os.access(args.output, os.W_OK):
         fail(f"cannot write to {args.output}; see --output")
 
     plt.style.use(HERE / "lessons.mplstyle")
-    torch.manual_seed(args.seed)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # a second gains little; on a busy machine it costs
     return args
@@ -97,17 +114,15 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
 
 def _on_interrupt(hint, *_):
     """End at once: an exception could be caught, or become another, in a library."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if sys.stdout:  # a rank of torchrun that is silent has none
         os.write(2, f"interrupted; saved files are complete{hint}\n".encode())
     os._exit(130)
 
 
 def _on_exception(kind, error, traceback):
-    """Print one line for what is no fault of the program: a full disk, a lost peer."""
     if issubclass(kind, BrokenPipeError):  # as in: python lesson.py | head
         os._exit(141)
-    lost_peer = LAUNCHED and ("gloo" in str(error) or "torch.distributed" in str(kind))
-    if issubclass(kind, OSError) or lost_peer:
+    if no_fault(error):
         sys.stderr, sys.stdout = sys.__stderr__, None  # no prefix, no flush at the end
         fail(str(error).partition("\n")[0])
     sys.__excepthook__(kind, error, traceback)

@@ -1,41 +1,22 @@
 """What the lessons share: device, training loops, saving and loading, figures.
 
-What a reader can correct (a file, an option, a rate) ends in one line: see `fail`.
+What a reader can correct (a file, an option, a rate) ends in one line: see `cli.fail`.
 """
 
 import atexit
-import contextlib
-import io
 import math
-import os
-import sys
-import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Module
 from torch.optim import Optimizer
 
-# Data and outputs are beside examples/, or beside this file where it was downloaded.
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent if (HERE.parent / "data" / "README.md").exists() else HERE
-LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, in several processes
-
-
-def fail(message: object, code: int = 1) -> NoReturn:
-    """End the program with one line on stderr; ``code`` is 2 for the command line."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        time.sleep(10)  # the first process reports it; torchrun then ends the others
-    print("error:", " ".join(str(message).split())[:500], file=sys.stderr)
-    if LAUNCHED:
-        os._exit(code)  # sys.exit would wait for the threads of torch.distributed
-    sys.exit(code)
+from checkpoint import load, replacing, save
+from cli import fail
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,13 +33,22 @@ def pick_device(name: str) -> torch.device:
         fail(f"argument --device: cannot use {name}, try auto ({reason})", code=2)
 
 
-def require_finite(loss: float, epoch: int, lr: float) -> None:
-    """End the program if ``loss`` is infinite or NaN."""
+def require_finite(loss: float, epoch: int, lr: float, updates: int = 1) -> None:
+    """End the program if ``loss``, after so many updates, is infinite or NaN."""
     if not math.isfinite(loss):
-        fail(
-            f"the loss is {loss} in epoch {epoch} at the learning rate {lr:g}; "
-            f"try a smaller one: --lr {lr / 10:g}"
-        )
+        hint = f"at the learning rate {lr:g}; try a smaller one: --lr {lr / 10:g}"
+        if updates == 0:
+            hint = "before the first update; is a number in the data missing or huge?"
+        fail(f"the loss is {loss} in epoch {epoch} {hint}")
+
+
+def batches(n: int, batch_size: int) -> tuple[Tensor, ...]:
+    """Return the numbers 0 to n - 1 in random order, cut into batches.
+
+    Each batch is an int64 tensor of shape (batch_size,); the last may be shorter. A
+    ``DataLoader`` takes the same batches as its ``batch_sampler``.
+    """
+    return torch.randperm(n).split(batch_size)
 
 
 def fit(
@@ -87,7 +77,7 @@ def fit(
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        require_finite(losses[-1], epoch, lr)
+        require_finite(losses[-1], epoch, lr, updates=epoch - first)
         if log_every and epoch % log_every == 0:
             print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
     model.eval()
@@ -96,26 +86,13 @@ def fit(
     return losses
 
 
-def shuffled_batches(x: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Return the indices of all rows of ``x`` in random order, cut into batches.
-
-    Each batch is an int64 tensor of shape (batch_size,), on the device of ``x``; the
-    last may be shorter. The order is drawn on the CPU, so it does not depend on the
-    device. It is that of a ``DataLoader(shuffle=True)`` followed in each epoch by a
-    ``DataLoader`` for test data: they draw three seeds, and the second gives the order.
-    """
-    _, seed, _ = torch.empty(3, dtype=torch.int64).random_().tolist()
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    return order.to(x.device).split(batch_size)
-
-
 def train_epoch(
     model: Module,
     x: Tensor,
     y: Tensor,
     loss_fn: Callable,
     optimizer: Optimizer,
-    batches: tuple[Tensor, ...],
+    batch_indices: tuple[Tensor, ...],
 ) -> tuple[float, float]:
     """Take one step per batch of indices; return the mean loss and the accuracy.
 
@@ -124,14 +101,15 @@ def train_epoch(
     """
     model.train()
     seen = []
-    for indices in batches:
+    for indices in batch_indices:
+        indices = indices.to(x.device)
         logits = model(x.index_select(0, indices))  # the same as x[indices], but faster
         loss = loss_fn(logits, y.index_select(0, indices))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         seen.append(logits.detach())
-    return loss_and_accuracy(torch.cat(seen), y[torch.cat(batches)], loss_fn)
+    return loss_and_accuracy(torch.cat(seen), y[torch.cat(batch_indices)], loss_fn)
 
 
 def evaluate(
@@ -150,52 +128,20 @@ def loss_and_accuracy(
     """Return the loss and the share of correct predictions.
 
     ``logits`` are of shape (n, classes) with class indices ``y`` of shape (n,), or both
-    are of shape (n, 1) with labels 0 and 1; raises ValueError for any other shapes.
-    All examples count the same, also those of a shorter last batch.
+    are of shape (n, 1) with labels 0 and 1. ``loss_fn`` takes logits. All examples
+    count the same, also those of a shorter last batch. Raises ValueError for another
+    loss, other shapes, or labels that are no class.
     """
+    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.BCEWithLogitsLoss):
+        raise ValueError(f"{loss_fn} is not CrossEntropyLoss or BCEWithLogitsLoss")
     binary = logits.shape[1:] == (1,)
     if logits.ndim != 2 or y.shape != logits.shape[: 1 + binary]:
         raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(y.shape)}")
+    highest = 1 if binary else logits.shape[1] - 1
+    if not torch.equal(y, y.clamp(0, highest).round()):
+        raise ValueError(f"a label is not a whole number from 0 to {highest}")
     predictions = logits > 0 if binary else logits.argmax(1)
     return loss_fn(logits, y).item(), (predictions == y).sum().item() / len(y)
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write to, then rename it: a crash leaves the old file whole."""
-    path = Path(path)
-    part = path.with_name(f".part-{path.name}")
-    try:
-        yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())  # for a power cut: first the data, then the name
-        part.replace(path)
-    except OSError as error:
-        fail(f"cannot write {path} ({error.strerror or error}); see --output")
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def save(data: object, path: str | Path) -> None:
-    """Save ``data`` with ``torch.save``."""
-    buffer = io.BytesIO()  # torch.save itself raises no OSError on a full disk
-    torch.save(data, buffer)
-    with replacing(path) as part:
-        part.write_bytes(buffer.getvalue())
-
-
-def load(path: str | Path) -> Any:
-    """Return what `save` saved, with tensors on the CPU, or end the program.
-
-    ``weights_only`` refuses code; checksums, which ``torch.load`` skips, show damage.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if name := archive.testzip():
-                raise ValueError(f"bad checksum of {name}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise almost anything
-        fail(f"cannot load {path}: {type(error).__name__}: {error}")
 
 
 def save_state_dict(model: Module, path: str | Path) -> None:
@@ -214,9 +160,14 @@ def load_state_dict(model: Module, path: str | Path) -> None:
 
 
 def save_figure(fig: Figure, path: str | Path) -> None:
-    """Save ``fig``; where there is a screen, the script ends with a window of it."""
+    """Save ``fig``, as PNG if ``path`` does not say what, and show it at the end.
+
+    Where there is a screen, the script ends with a window of all figures.
+    """
+    path = Path(path)
+    path = path if path.suffix else path.with_suffix(".png")
     with replacing(path) as part:
         fig.savefig(part)
     print(f"saved {path}")
-    if fig.canvas.required_interactive_framework and not LAUNCHED:
+    if fig.canvas.required_interactive_framework:
         atexit.register(plt.show)

@@ -37,22 +37,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from checkpoint import RUN_ID, load_checkpoint, save_checkpoint
-from cli import parse_args
+from cli import fail, parse_args
 from common import (
+    batches,
     evaluate,
-    fail,
     pick_device,
     require_finite,
     save_figure,
     save_state_dict,
-    shuffled_batches,
     train_epoch,
 )
 from lesson_data import load_fashion_mnist
 
-args = parse_args(
-    __doc__, epochs=10, lr=1e-3, batch_size=64, sample=False, resume=False
-)
+options = {"epochs": 10, "lr": 1e-3, "batch_size": 64, "seed": 0, "device": "cpu"}
+args = parse_args(__doc__, **options, sample=False, resume=False)
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 launched = dist.is_torchelastic_launched()  # that is, by torchrun
 if RUN_ID and os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True":
     fail("--max-restarts needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", code=2)
@@ -124,8 +124,8 @@ seconds = []
 for epoch in range(len(history) + 1, args.epochs + 1):
     start = time.perf_counter()
     seen = []
-    for batch in shuffled_batches(train_x, args.batch_size):
-        share = batch[rank::world_size]  # may be empty
+    for batch in batches(len(train_x), args.batch_size):
+        share = batch[rank::world_size].to(args.device)  # may be empty
         labels = train_y.index_select(0, share)
         logits = ddp_model(train_x.index_select(0, share))
         loss = loss_sum(logits, labels)
@@ -163,8 +163,8 @@ optimizer = torch.optim.SGD(single.parameters(), lr=args.lr)
 single_history, single_seconds = [], []
 for _ in history[:100]:
     start = time.perf_counter()
-    batches = shuffled_batches(train_x, args.batch_size)
-    train = train_epoch(single, train_x, train_y, loss_fn, optimizer, batches)
+    parts = batches(len(train_x), args.batch_size)
+    train = train_epoch(single, train_x, train_y, loss_fn, optimizer, parts)
     single_seconds.append(time.perf_counter() - start)
     single_history.append((*train, *evaluate(single, test_x, test_y, loss_fn)))
 
@@ -188,8 +188,8 @@ save_figure(fig, args.output / "distributed_logistic_regression.png")
 # mean fewer steps. Compare the fastest epochs with those of ``--batch-size 6000``.
 
 if seconds:
-    print(f"{len(batches)} steps in {min(seconds):.2f} s, processes: {world_size}")
-    print(f"{len(batches)} steps in {min(single_seconds):.2f} s, one process")
+    print(f"{len(parts)} steps in {min(seconds):.2f} s, processes: {world_size}")
+    print(f"{len(parts)} steps in {min(single_seconds):.2f} s, one process")
 
 # %%
 # Save

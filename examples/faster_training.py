@@ -27,16 +27,20 @@ from torchvision.transforms import ToTensor
 
 from cli import parse_args
 from common import (
+    batches,
     evaluate,
     loss_and_accuracy,
+    pick_device,
     require_finite,
     save_figure,
-    shuffled_batches,
     train_epoch,
 )
 from lesson_data import load_fashion_mnist
 
-args = parse_args(__doc__, epochs=5, lr=1e-3, batch_size=64, sample=False)
+options = {"epochs": 5, "lr": 1e-3, "batch_size": 64, "seed": 0, "device": "cpu"}
+args = parse_args(__doc__, **options, sample=False)
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data, model and loss
@@ -60,14 +64,14 @@ def published_epoch(train, test, model):
     """Train one epoch; return train loss and accuracy, test loss and accuracy."""
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
     metrics = []
-    for batches in (train, test):
+    for loader in (train, test):
         loss_sum = correct = count = 0
-        with torch.set_grad_enabled(batches is train):
-            for x, y in batches:
+        with torch.set_grad_enabled(loader is train):
+            for x, y in loader:
                 x, y = x.to(args.device).reshape(-1, 784), y.to(args.device)
                 logits = model(x)
                 loss = loss_fn(logits, y)
-                if batches is train:
+                if loader is train:
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -94,8 +98,14 @@ class ImageDataset(Dataset):
 
 def with_loaders(dataset, **options):
     train, test = dataset(train_x, train_y), dataset(test_x, test_y)
-    train = DataLoader(train, args.batch_size, shuffle=True, **options)
-    return partial(published_epoch, train, DataLoader(test, args.batch_size, **options))
+    test = DataLoader(test, args.batch_size, **options)
+
+    def epoch(model):
+        lists = [part.tolist() for part in batches(len(train), args.batch_size)]
+        loader = DataLoader(train, batch_sampler=lists, **options)
+        return published_epoch(loader, test, model)
+
+    return epoch
 
 
 # %%
@@ -112,6 +122,7 @@ def with_loaders(dataset, **options):
 
 
 def select(x, y, indices):
+    indices = indices.to(x.device)
     return x.index_select(0, indices), y.index_select(0, indices)
 
 
@@ -123,15 +134,15 @@ class BatchDataset(TensorDataset):
 # %%
 # Rung 3: no DataLoader
 # ---------------------
-# The ``DataLoader`` still handles each index in Python. `common.shuffled_batches` draws
-# all of them at once, in the same order.
+# The ``DataLoader`` handles each batch in Python. Without it, the loop takes the same
+# batches, those of `common.batches`, directly.
 
 
 def without_loader(model):
-    batches = shuffled_batches(train_x, args.batch_size)
-    train = (select(train_x, train_y, indices) for indices in batches)
+    parts = batches(len(train_x), args.batch_size)
+    train = (select(train_x, train_y, indices) for indices in parts)
     test = test_x.split(args.batch_size), test_y.split(args.batch_size)
-    return published_epoch(train, zip(*test, strict=True), model)
+    return published_epoch(train, zip(*test), model)
 
 
 # %%
@@ -143,9 +154,8 @@ def without_loader(model):
 
 
 def case_3(model, x, y, batch_size):
-    batches = shuffled_batches(x, batch_size)
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
-    return train_epoch(model, x, y, loss_fn, optimizer, batches)
+    return train_epoch(model, x, y, loss_fn, optimizer, batches(len(x), batch_size))
 
 
 def with_test(train, model):
@@ -163,10 +173,10 @@ def with_test(train, model):
 
 def by_steps(step, model, x, y, batch_size):
     weight, bias = model.parameters()
-    batches = shuffled_batches(x, batch_size)
+    parts = batches(len(x), batch_size)
     with torch.no_grad():
-        logits = [step(weight, bias, *select(x, y, indices)) for indices in batches]
-    return loss_and_accuracy(torch.cat(logits), y[torch.cat(batches)], loss_fn)
+        logits = [step(weight, bias, *select(x, y, indices)) for indices in parts]
+    return loss_and_accuracy(torch.cat(logits), y[torch.cat(parts)], loss_fn)
 
 
 def step_by_autograd(weight, bias, x, y):
@@ -230,11 +240,11 @@ def step_in_place(weight, bias, x, y):
 @torch.no_grad()
 def by_columns(scale, model, x, y, batch_size):
     weight, bias = model.weight, model.bias[:, None]  # (10, 784), (10, 1)
-    batches = shuffled_batches(x, batch_size)
-    y = y[torch.cat(batches)]
+    parts = batches(len(x), batch_size)
+    y = y[torch.cat(parts)]
     targets = eye.index_select(1, y).split(batch_size, dim=1)  # (10, B) each
     logits = []
-    for indices, target in zip(batches, targets, strict=True):
+    for indices, target in zip(parts, targets):
         images = x.index_select(0, indices).float()  # (B, 784)
         logits.append(torch.addmm(bias, weight, images.T, alpha=scale))
         error = logits[-1].softmax(0).sub_(target)

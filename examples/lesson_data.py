@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common import ROOT, fail
+from cli import ROOT, fail
 
 DIABETES = ROOT / "data" / "diabetes.csv"
 

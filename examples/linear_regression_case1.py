@@ -24,9 +24,11 @@ import torch
 from torch import nn
 
 from cli import parse_args
-from common import require_finite, save_figure
+from common import pick_device, require_finite, save_figure
 
-args = parse_args(__doc__, epochs=50, lr=0.01, published=False)
+args = parse_args(__doc__, epochs=50, lr=0.01, published=False, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -169,7 +171,7 @@ w, b = torch.meshgrid(
 surface = loss_at(torch.stack([w, b], dim=-1))  # (89, 141)
 
 fig, axes = plt.subplots(2, 2, figsize=(9, 6.3), sharex=True, sharey=True)
-for index, (ax, (rate, path)) in enumerate(zip(axes.flat, paths.items(), strict=True)):
+for index, (ax, (rate, path)) in enumerate(zip(axes.flat, paths.items())):
     ax.contour(w, b, surface, [0.1, 0.5, 2, 8, 32, 128], colors="0.6", linewidths=1)
     ax.plot(path[:, 0], path[:, 1], f"C{index}o-", markersize=4, linewidth=0.6)
     ax.plot(start[0], start[1], "ks")

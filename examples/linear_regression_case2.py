@@ -23,9 +23,11 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from cli import parse_args
-from common import fit, save_figure
+from common import fit, pick_device, save_figure
 
-args = parse_args(__doc__, epochs=200, lr=1e-2)
+args = parse_args(__doc__, epochs=200, lr=1e-2, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data

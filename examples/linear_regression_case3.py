@@ -20,9 +20,11 @@ import torch
 from torch import nn
 
 from cli import parse_args
-from common import fit, load_state_dict, save_figure, save_state_dict
+from common import fit, load_state_dict, pick_device, save_figure, save_state_dict
 
-args = parse_args(__doc__, epochs=2000, lr=1e-4, published=False)
+args = parse_args(__doc__, epochs=2000, lr=1e-4, published=False, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -109,7 +111,7 @@ def curvatures(x):
 change = losses[-1] / losses[-100:][0] - 1
 print(f"change of the loss in the last 100 epochs: {change:+.2%}")
 print(f"loss compared with that of the best line:  {loss / best_loss - 1:+.1%}")
-for name, curvature in zip(("flat", "steep"), curvatures(x), strict=True):
+for name, curvature in zip(("flat", "steep"), curvatures(x)):
     left = (1 - args.lr * curvature) ** args.epochs
     print(f"{name:5} direction: curvature {curvature:6.3f}, distance left {left:.1%}")
 
@@ -153,7 +155,7 @@ for name, inputs, epochs in (
 # loss of an epoch is the one before its update, so the first step shows in epoch 2.
 
 fig, ax = plt.subplots(figsize=(10, 5))
-for (name, curve), style in zip(curves, ("-", "--", "-.", ":"), strict=True):
+for (name, curve), style in zip(curves, ("-", "--", "-.", ":")):
     ax.semilogx(range(1, len(curve) + 1), curve, style, linewidth=3, label=name)
 ax.axhline(best_loss.item(), color="black", linewidth=1, label="best line")
 gap = max((loss - best_loss).item(), 0.002)

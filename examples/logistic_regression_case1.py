@@ -25,9 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from cli import parse_args
-from common import fit, save_figure
+from common import fit, pick_device, save_figure
 
-args = parse_args(__doc__, epochs=500, lr=0.01, published=False)
+args = parse_args(__doc__, epochs=500, lr=0.01, published=False, seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data

@@ -26,13 +26,14 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam
 
-from cli import parse_args
-from common import ROOT, fit, save_figure
+from cli import ROOT, parse_args
+from common import fit, pick_device, save_figure
 from lesson_data import DIABETES, read_csv, require_complete
 
-args = parse_args(
-    __doc__, epochs=2000, lr=0.01, data=DIABETES, label="", published=False
-)
+options = {"epochs": 2000, "lr": 0.01, "seed": 0, "device": "cpu"}
+args = parse_args(__doc__, **options, data=DIABETES, label="", published=False)
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -179,7 +180,7 @@ for name, (activation, rates, optimizer_class) in experiments.items():
         candidate.load_state_dict(start)
         groups = [
             {"params": candidate[i].parameters(), "lr": rate}
-            for i, rate in zip((0, 2, 4), rates, strict=True)  # the linear layers
+            for i, rate in zip((0, 2, 4), rates)  # the linear layers
         ]
         optimizer = optimizer_class(groups)
         curve = fit(candidate, x, y, loss_fn, optimizer, args.epochs, log_every=0)
@@ -207,7 +208,7 @@ for name, (activation, rates, optimizer_class) in experiments.items():
 # can only be seen on rows that were held out (see ``model_selection.py``).
 
 fig, axes = plt.subplots(2, 4, figsize=(11, 6), sharex=True, sharey=True)
-for ax, (name, lines) in zip(axes.flat, curves.items(), strict=True):
+for ax, (name, lines) in zip(axes.flat, curves.items()):
     ax.plot(np.transpose(lines), color="C0", linewidth=1)
     ax.axhline(entropy, color="black", linestyle="--", linewidth=1)
     ax.set_title(name, fontsize=12)

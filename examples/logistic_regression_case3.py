@@ -30,17 +30,20 @@ from tqdm import tqdm
 from checkpoint import load_checkpoint, save_checkpoint
 from cli import parse_args
 from common import (
+    batches,
     evaluate,
+    pick_device,
     require_finite,
     save_figure,
     save_state_dict,
-    shuffled_batches,
     train_epoch,
 )
 from lesson_data import CLASSES, load_fashion_mnist
 
-options = {"lr": 1e-3, "batch_size": 64, "device": "auto"}
+options = {"lr": 1e-3, "batch_size": 64, "seed": 0, "device": "auto"}
 args = parse_args(__doc__, epochs=100, **options, sample=False, resume=False)
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -92,8 +95,8 @@ LOG_FORMAT = "train loss {:.4f} acc {:.4f}  test loss {:.4f} acc {:.4f}"
 path = args.output / "logistic_regression_case3.checkpoint"
 history = load_checkpoint(path, args, model, optimizer)
 for epoch in tqdm(range(len(history) + 1, args.epochs + 1), disable=None):
-    batches = shuffled_batches(train_x, args.batch_size)
-    train = train_epoch(model, train_x, train_y, loss_fn, optimizer, batches)
+    parts = batches(len(train_x), args.batch_size)
+    train = train_epoch(model, train_x, train_y, loss_fn, optimizer, parts)
     test = evaluate(model, test_x, test_y, loss_fn)
     require_finite(train[0] + test[0], epoch, args.lr)
     history.append((*train, *test))
@@ -154,11 +157,10 @@ save_figure(fig, args.output / "logistic_regression_case3_published.png")
 # random number generator of their own, so they do not depend on the run above.
 
 
-def five_epochs(x):
+def five_epochs(n):
     """Return the batches of five epochs, the same ones in each call."""
-    generator = torch.Generator().manual_seed(args.seed)
-    orders = [torch.randperm(len(x), generator=generator) for _ in range(5)]
-    return [b for order in orders for b in order.to(x.device).split(args.batch_size)]
+    torch.manual_seed(args.seed)
+    return [part for _ in range(5) for part in batches(n, args.batch_size)]
 
 
 generator = torch.Generator().manual_seed(args.seed)
@@ -173,16 +175,16 @@ print(f"trained on {len(kept)} images, validated on {len(held_out)}")
 # 0.1 and 1, so its last value is a matter of luck. It is measured about 100 times along
 # the way, and each rate is judged by the mean of the last 20 values, about one epoch.
 
-batches = five_epochs(fit_x)
-every = math.ceil(len(batches) / 100)
+steps = five_epochs(len(fit_x))
+every = math.ceil(len(steps) / 100)
 curves, means = {}, {}
 print("validation accuracy, last 20 values\nrate   mean    lowest  highest")
 for lr in (0.001, 0.01, 0.1, 1.0):
     candidate = copy.deepcopy(untrained)
     optimizer = torch.optim.SGD(candidate.parameters(), lr=lr)
     curves[lr] = []
-    for i in range(0, len(batches), every):
-        part = batches[i : i + every]
+    for i in range(0, len(steps), every):
+        part = steps[i : i + every]
         train_epoch(candidate, fit_x, fit_y, loss_fn, optimizer, part)
         curves[lr].append(evaluate(candidate, validation_x, validation_y, loss_fn)[1])
     last = curves[lr][-20:]
@@ -196,7 +198,7 @@ print(f"the best rate is {best_lr:g}")
 # At too small a rate the accuracy rises slowly; at too large a rate it swings widely.
 
 fig, ax = plt.subplots()
-for (lr, curve), style in zip(curves.items(), ("-", "--", "-", ":"), strict=True):
+for (lr, curve), style in zip(curves.items(), ("-", "--", "-", ":")):
     epochs = 5 * np.arange(1, len(curve) + 1) / len(curve)
     ax.plot(epochs, curve, style, label=f"{lr:g}")
 ax.set(xlabel="epoch", ylabel="validation accuracy")
@@ -211,7 +213,8 @@ save_figure(fig, args.output / "logistic_regression_case3_rates.png")
 
 chosen = copy.deepcopy(untrained)
 optimizer = torch.optim.SGD(chosen.parameters(), lr=best_lr)
-train_epoch(chosen, train_x, train_y, loss_fn, optimizer, five_epochs(train_x))
+steps = five_epochs(len(train_x))
+train_epoch(chosen, train_x, train_y, loss_fn, optimizer, steps)
 test_loss, test_accuracy = evaluate(chosen, test_x, test_y, loss_fn)
 print(f"rate {best_lr:g}, 5 epochs: test loss {test_loss:.4f} acc {test_accuracy:.4f}")
 
@@ -226,7 +229,7 @@ weights = chosen.weight.detach().cpu().numpy().reshape(10, 28, 28)
 limit = abs(weights).max() / 2  # beyond it, the colour stays the same
 
 fig, axes = plt.subplots(2, 5, figsize=(10, 4.6))
-for ax, name, weight in zip(axes.flat, CLASSES, weights, strict=True):
+for ax, name, weight in zip(axes.flat, CLASSES, weights):
     image = ax.imshow(weight, cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.set_title(name)
     ax.axis("off")
@@ -282,8 +285,8 @@ save_state_dict(chosen, args.output / "logistic.pth")
 # 2. Run ``python examples/logistic_regression_case3.py --sample --batch-size 4000``.
 #    Why is the accuracy after 100 epochs so much lower than with batches of 64? Which
 #    ``--lr`` makes up for it?
-# 3. Below the line ``part = batches[i : i + every]`` add the line
-#    ``optimizer.param_groups[0]["lr"] = lr * (1 - i / len(batches))``, indented like
+# 3. Below the line ``part = steps[i : i + every]`` add the line
+#    ``optimizer.param_groups[0]["lr"] = lr * (1 - i / len(steps))``, indented like
 #    it, and run with ``--sample --epochs 1``. Each rate now falls to zero. What happens
 #    to the swing of 0.1, and which rate is the best?
 

@@ -29,11 +29,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from cli import parse_args
-from common import fail, fit, save_figure
+from cli import fail, parse_args
+from common import fit, pick_device, save_figure
 from lesson_data import DIABETES, read_csv
 
-args = parse_args(__doc__, epochs=200, data=DIABETES, label="")
+args = parse_args(__doc__, epochs=200, data=DIABETES, label="", seed=0, device="cpu")
+args.device = pick_device(args.device)
+torch.manual_seed(args.seed)
 
 # %%
 # Data
@@ -46,7 +48,7 @@ if args.data.resolve() == DIABETES:
     for name in ("glucose", "blood_pressure", "skin_thickness", "insulin", "bmi"):
         column = features[:, names.index(name)]  # a view: this changes the table
         column[column == 0] = np.nan
-for name, count in zip(names, np.isnan(features).sum(axis=0), strict=True):
+for name, count in zip(names, np.isnan(features).sum(axis=0)):
     if count:
         print(f"{name:.40}: {count} of {len(features)} values are missing")
 

@@ -20,8 +20,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from cli import parse_args
-from common import ROOT, fail, load_state_dict, save_figure
+from cli import ROOT, fail, parse_args
+from common import load_state_dict, save_figure
 from lesson_data import CLASSES
 
 args = parse_args(__doc__, images=[])
@@ -91,7 +91,7 @@ x = torch.tensor(np.array([x for _, x in prepared]), dtype=torch.float32)  # (n,
 with torch.inference_mode():  # records nothing for a backward pass
     logits = model(x.flatten(1))
 values, classes = logits.softmax(1).sort(descending=True)
-for path, v, k in zip(paths, values, classes, strict=True):
+for path, v, k in zip(paths, values, classes):
     print(*(f"{CLASSES[k[i]]} {v[i]:.3f} " for i in range(3)), path)
 
 # %%
