@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from common import evaluate, load
+from checkpoint import load
+from common import evaluate
 from conftest import ROOT, run_changed, run_in_process, script
 
 NAME = "logistic_regression_case3"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import NAMES, ROOT
+from conftest import HANG, NAMES, ROOT
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 import nbclient
@@ -27,7 +27,7 @@ def run_alone(text, folder):
         content,
         resources={"metadata": {"path": str(folder)}},
         shutdown_kernel="immediate",
-        timeout=300,
+        timeout=HANG,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MPLBACKEND", raising=False)  # set by another test's figures

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from common import load
+from checkpoint import load
 
 NAME = "logistic_regression_case3"
 

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from checkpoint import load_checkpoint, save_checkpoint
+from checkpoint import load_checkpoint, save, save_checkpoint
 from common import fit, load_state_dict, save_figure, save_state_dict
 from conftest import error_line, fails
 
@@ -30,6 +30,11 @@ def _folder(tmp_path, monkeypatch):
 def save_forever(model):
     while True:
         model.weight.data += 1
+        save_state_dict(model, PATH)
+
+
+def save_often(model):
+    for _ in range(200):
         save_state_dict(model, PATH)
 
 
@@ -53,18 +58,49 @@ def test_kill_while_saving():
 @pytest.mark.parametrize("thing", [nn.Linear(99, 9), Figure()], ids=type)
 def test_a_file_that_cannot_be_written(capsys, monkeypatch, thing):
     """Neither is the old file touched nor a part of the new one left."""
-    save = save_figure if isinstance(thing, Figure) else save_state_dict
+    write = save_figure if isinstance(thing, Figure) else save_state_dict
     limit, old = resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)
     Path("a.png").write_text("old")
     resource.setrlimit(limit, (1000, old[1]))  # bytes in a file
     try:
-        fails(capsys, ["a.png", "--output"], save, thing, "a.png")  # a path as text
+        fails(capsys, ["a.png", "--output"], write, thing, "a.png")  # a path as text
     finally:
         resource.setrlimit(limit, old)
     monkeypatch.setattr("os.fsync", lambda _: os.write(-1, b""))  # raises an OSError
-    fails(capsys, ["a.png", "--output"], save, thing, "a.png")
+    fails(capsys, ["a.png", "--output"], write, thing, "a.png")
     assert Path("a.png").read_text() == "old"
     assert os.listdir() == ["a.png"]
+
+
+def test_two_runs_into_one_folder():
+    """Both write at once; both end, and what they leave is whole."""
+    models = [nn.Linear(300, 100), nn.Linear(300, 100)]
+    runs = [get_context("spawn").Process(target=save_often, args=[m]) for m in models]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0]
+    load_state_dict(fresh := nn.Linear(300, 100), PATH)
+    assert any(torch.equal(fresh.weight, model.weight) for model in models)
+    assert os.listdir() == [str(PATH)]
+
+
+def test_what_could_not_be_loaded_is_not_saved(capsys):
+    PATH.write_text("old")
+    for thing in (MODEL, {"weight": Path()}, Figure()):
+        fails(capsys, [PATH], save, thing, PATH)
+    assert PATH.read_text() == "old"
+    assert os.listdir() == [str(PATH)]
+
+
+@pytest.mark.parametrize(("name", "left"), [("a", ["a.png"]), ("a.svg", ["a.svg"])])
+def test_the_suffix_says_the_format(name, left):
+    save_figure(Figure(), name)
+    assert os.listdir() == left
+    with pytest.raises(ValueError, match="what"):
+        save_figure(Figure(), "a.what")
+    assert os.listdir() == left
 
 
 def test_a_window_where_there_is_a_screen(monkeypatch):

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from common import evaluate, fit, shuffled_batches, train_epoch
+from common import batches, evaluate, fit, train_epoch
 from conftest import fails
 
-LOSS = nn.CrossEntropyLoss()
+LOSS, BCE = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss()
 
 
 def linear(n_in, n_out, lr, momentum=0.0):
@@ -44,15 +44,29 @@ def test_fit_ends_when_the_loss_is_not_finite(capsys, epochs):
     fails(capsys, words, fit, model, x, 2 * x, nn.MSELoss(), optimizer, epochs)
 
 
+def test_fit_points_to_the_data_if_no_update_came_before(capsys):
+    (model, optimizer), x = linear(1, 1, lr=0.1), torch.tensor([[1.0], [torch.nan]])
+    with pytest.raises(SystemExit):
+        fit(model, x, x, nn.MSELoss(), optimizer, 5)
+    err = capsys.readouterr().err
+    assert ("data" in err, "--lr" in err) == (True, False)
+
+
 @pytest.mark.parametrize(("n", "size"), [(150, 64), (7, 7), (5, 1), (3, 10)])
-def test_epochs_are_those_of_data_loaders(n, size):
-    """Three epochs, each followed by a loader of test data; the last batch is short."""
+def test_epochs_are_those_of_a_data_loader(n, size):
+    """All rows once in each epoch, in another order; the last batch may be short."""
     x, y = torch.randn(n, 4), torch.randint(3, (n,))
+    epochs = [batches(n, size) for _ in range(3)]
+    for parts in epochs:
+        assert sorted(torch.cat(parts).tolist()) == list(range(n))
+        assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    orders = {tuple(torch.cat(parts).tolist()) for parts in epochs}
+    assert len(orders) == 3 or n < 5
     model, optimizer = linear(4, 3, lr=0.5, momentum=0.9)
-    expected, orders = [], []
-    for _ in range(3):
+    expected = []
+    for parts in epochs:
         loss_sum = correct = 0
-        for indices in DataLoader(range(n), size, shuffle=True):
+        for indices in DataLoader(range(n), batch_sampler=parts):
             logits = model(x[indices])
             loss = LOSS(logits, y[indices])
             optimizer.zero_grad()
@@ -60,21 +74,16 @@ def test_epochs_are_those_of_data_loaders(n, size):
             optimizer.step()
             loss_sum += loss.item() * len(indices)
             correct += (logits.argmax(1) == y[indices]).sum().item()
-            orders.append(indices.tolist())
         expected.append((pytest.approx(loss_sum / n, rel=1e-6), correct / n))
-        list(DataLoader(range(10)))
     weight = model.weight
     model, optimizer = linear(4, 3, lr=0.5, momentum=0.9)
-    for result in expected:
-        batches = shuffled_batches(x, size)
-        assert [batch.tolist() for batch in batches] == orders[: len(batches)]
-        del orders[: len(batches)]
-        assert train_epoch(model, x, y, LOSS, optimizer, batches) == result
+    results = [train_epoch(model, x, y, LOSS, optimizer, parts) for parts in epochs]
+    assert results == expected
     assert torch.equal(model.weight, weight)
     assert model.training
 
 
-@pytest.mark.parametrize(("n_out", "loss_fn"), [(3, LOSS), (1, nn.BCEWithLogitsLoss())])
+@pytest.mark.parametrize(("n_out", "loss_fn"), [(3, LOSS), (1, BCE)])
 def test_evaluate(n_out, loss_fn):
     """A mean over examples, in eval mode and without gradients."""
     x, seen = torch.randn(2300, 4), set()
@@ -91,7 +100,7 @@ def test_evaluate(n_out, loss_fn):
     assert seen == {False}
 
 
-@pytest.mark.parametrize("loss_fn", [LOSS, nn.MSELoss()], ids=repr)
+@pytest.mark.parametrize("loss_fn", [LOSS, BCE], ids=repr)
 @pytest.mark.parametrize(
     ("logits", "labels"),
     [((7, 1), 7), (7, (7, 1)), (7, 7), ((7, 9), (7, 1)), ((7, 3, 3), (7, 3))],
@@ -101,3 +110,21 @@ def test_other_shapes_are_errors(logits, labels, loss_fn):
     y = torch.zeros(labels, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"\(7,"):
         evaluate(nn.Identity(), torch.zeros(logits), y, loss_fn)
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "loss_fn"),
+    [
+        (1, [[0.0], [1.0]], nn.BCELoss()),  # takes probabilities
+        (3, [0, 2], nn.NLLLoss()),
+        (1, [[1.0], [2.0]], BCE),
+        (1, [[-1.0], [1.0]], BCE),
+        (1, [[0.0], [0.5]], BCE),
+        (1, [[0.0], [torch.nan]], BCE),
+        (3, [1, 3], LOSS),
+        (3, [-100, 0], LOSS),  # which this loss leaves out
+    ],
+)
+def test_an_error_and_never_a_wrong_accuracy(columns, labels, loss_fn):
+    with pytest.raises(ValueError, match=r"Loss|label"):
+        evaluate(nn.Identity(), torch.rand(2, columns), torch.tensor(labels), loss_fn)
