@@ -80,9 +80,10 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     )
     parser.error = partial(fail, code=2)
     types = {int: positive_int, float: positive_float}
+    special = {"seed": int, "data": Path, "output": Path}
     for name, default in ({"output": ROOT / "outputs"} | defaults).items():
         flag, kind = "--" + name.replace("_", "-"), type(default)
-        convert = int if name == "seed" else types.get(kind, kind)
+        convert = special.get(name, types.get(kind, kind))
         how = {"type": convert, "metavar": "X"}
         if kind is bool:
             how = {"action": "store_true"}

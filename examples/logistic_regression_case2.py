@@ -31,6 +31,7 @@ from common import fit, pick_device, save_figure
 from lesson_data import DIABETES, read_csv, require_complete
 
 options = {"epochs": 2000, "lr": 0.01, "seed": 0, "device": "cpu"}
+# In a notebook, write data="table.csv" here for a table of your own.
 args = parse_args(__doc__, **options, data=DIABETES, label="", published=False)
 args.device = pick_device(args.device)
 torch.manual_seed(args.seed)

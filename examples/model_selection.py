@@ -33,6 +33,7 @@ from cli import fail, parse_args
 from common import fit, pick_device, save_figure
 from lesson_data import DIABETES, read_csv
 
+# In a notebook, write data="table.csv" here for a table of your own.
 args = parse_args(__doc__, epochs=200, data=DIABETES, label="", seed=0, device="cpu")
 args.device = pick_device(args.device)
 torch.manual_seed(args.seed)
