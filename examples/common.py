@@ -144,6 +144,30 @@ def loss_and_accuracy(
     return loss_fn(logits, y).item(), (predictions == y).sum().item() / len(y)
 
 
+def compare(name: str, yours: object, reference: object, within: float = 1e-5) -> None:
+    """Print whether ``yours`` is ``reference``: numbers, lists, arrays or tensors.
+
+    It is right if the shapes are equal and no entry differs by more than ``within``
+    times the largest entry of the reference, or ``within`` if that is below 1.
+    """
+    verdict = "not yet written"
+    if yours is not None:
+        try:
+            a, b = (
+                torch.as_tensor(value).detach().cpu().double()
+                for value in (yours, reference)
+            )
+            if a.shape != b.shape:
+                verdict = f"shape {tuple(a.shape)}, not {tuple(b.shape)}"
+            elif (apart := (a - b).abs().max()) <= within * max(1, b.abs().max()):
+                verdict = "right"
+            else:
+                verdict = f"differs by {apart:.2g}"
+        except Exception as error:  # yours may be anything, and the lesson goes on
+            verdict = f"cannot be compared: {error}"
+    print(f"{name}: {verdict}")
+
+
 def save_state_dict(model: Module, path: str | Path) -> None:
     """Save the parameters and buffers of ``model``."""
     save(model.state_dict(), path)
