@@ -9,7 +9,7 @@ SPHINX = $(BIN)/python -m sphinx -W -c docs
 .PHONY: run test test-all lint format docs translations thumbnails install install-test install-docs clean
 
 run: install
-	$(BIN)/python examples/linear_regression_case3.py
+	$(BIN)/python examples/linear_regression_case1.py
 
 test: install-test # minutes
 	$(PYTEST) -m "not slow"
