@@ -19,6 +19,7 @@ OPTIONS = {
     "model_selection": "--epochs 2",
     "faster_training": "--epochs 2 --sample",
     "distributed_logistic_regression": "--epochs 2 --sample",
+    "published_runs": "--epochs 2 --sample",
 }
 
 

@@ -63,6 +63,10 @@ RUNS = {  # the options of a run, and the numbers of the row in their order
         [],
         lambda v: [v["history"][-1][3], v["single_history"][-1][3]],
     ),
+    "published_runs": (
+        ["--sample"],
+        lambda v: [v["prediction"], v["prediction_2018"]],
+    ),
 }
 SLOW = [f"logistic_regression_case{case}" for case in (2, 3)]
 SLOW += ["distributed_logistic_regression"]
