@@ -27,28 +27,24 @@ torch.manual_seed(args.seed)
 # %%
 # Data
 # ----
-# A *tensor* is PyTorch's array. These have a row for each example, and one column.
+# A *tensor* is PyTorch's array. These have a row for each example, and one column. The
+# numbers are floats, 1.0 and not 1, since a model computes with floats.
 
 x = torch.tensor([[1.0], [2.0], [3.0]])  # shape (3, 1)
 y = torch.tensor([[2.0], [4.0], [6.0]])
 
 # %%
-# Model
-# -----
+# Model and loss
+# --------------
 # ``nn.Linear(1, 1)`` takes one number and returns one, w x + b. The weight and the bias
 # are its *parameters*: the numbers that training changes. They start at random, so the
-# first predictions are wrong. (``item()`` makes a Python number of a tensor with one.)
+# first predictions are wrong. The *loss* says how wrong, in one number: here the sum of
+# the three squared errors. (``item()`` turns a tensor with one number into a float.)
 
 model = nn.Linear(1, 1)
-print(f"weight {model.weight.item():.3f}, bias {model.bias.item():.3f}")
+start = [model.weight.item(), model.bias.item()]
+print(f"weight {start[0]:.3f}, bias {start[1]:.3f}")
 print("predictions", model(x).flatten().tolist())
-
-# %%
-# Loss
-# ----
-# The *loss* is one number that says how wrong the predictions are. Here it is the sum
-# of the three squared errors. Training makes it small.
-
 loss_fn = nn.MSELoss(reduction="sum")  # without reduction="sum": their mean
 loss = loss_fn(model(x), y)
 print(f"loss {loss.item():.2f}")
@@ -58,8 +54,8 @@ print(f"loss {loss.item():.2f}")
 # --------
 # Should the weight become larger or smaller? The *derivative* of the loss tells: if the
 # weight grows by 0.001, the loss grows by about 0.001 times the derivative.
-# ``backward()`` computes it for each parameter, its *gradient*, and stores it in
-# ``grad``. The last lines check it: they measure how much the loss grows.
+# ``backward()`` computes the derivative for each parameter, and stores it in ``grad``.
+# This is the *gradient*. The last lines measure it, as a check.
 
 print("before backward():", model.weight.grad)
 loss.backward()
@@ -76,8 +72,9 @@ print(f"measured: {(moved.item() - loss.item()) / 0.001:.1f}")
 #
 #     new weight = old weight - learning rate * gradient
 #
-# The *learning rate* sets the size of the step. The rule is called *gradient descent*;
-# an *optimizer* applies it to all parameters. (SGD: *stochastic gradient descent*.)
+# The *learning rate* sets the size of the step. This rule is *gradient descent*. An
+# *optimizer* applies it to all parameters: its ``step()`` reads their ``grad``. (SGD is
+# *stochastic* gradient descent. What is random in it comes in logistic regression 3.)
 
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 by_hand = model.weight.item() - args.lr * model.weight.grad.item()
@@ -87,17 +84,17 @@ print(f"weight after one step: {model.weight.item():.4f}, by hand: {by_hand:.4f}
 # %%
 # Training
 # --------
-# Now all of it, many times, with a new model. One pass over all the data is an *epoch*.
-# ``backward()`` adds to the gradients that are there, so ``zero_grad()`` clears them.
+# Now all of it, many times, from the same start: the same seed gives the same numbers.
+# One pass over all the data is an *epoch*. ``backward()`` adds to the gradients that
+# are there, so ``zero_grad()`` clears them first.
 #
 # .. guess::
 #
-#    The loss of the first epoch is printed. Which one do you expect in epoch 50, and
-#    does it fall by the same amount in each epoch?
+#    Does the loss fall by the same amount in each epoch? What will the weight be?
 
+torch.manual_seed(args.seed)
 model = nn.Linear(1, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
-start = [model.weight.item(), model.bias.item()]
 losses = []
 for epoch in range(1, args.epochs + 1):
     prediction = model(x)  # forward: predict
@@ -112,11 +109,13 @@ for epoch in range(1, args.epochs + 1):
 # %%
 # Result
 # ------
+# The axis of the loss is logarithmic. A straight line there means that each epoch
+# multiplies the loss by the same factor. It is near 1, so this takes many epochs: a
+# larger weight with a smaller bias predicts nearly the same.
 
 weight, bias = model.weight.item(), model.bias.item()
 print(f"weight {weight:.3f}, bias {bias:.3f} (exact: 2 and 0)")
 print(f"prediction for 4: {weight * 4 + bias:.3f} (exact: 8)")
-
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 left.plot(x, y, "ko", label="data")
 left.plot(x, start[0] * x + start[1], "C1--", label="before training")
@@ -130,17 +129,17 @@ save_figure(fig, args.output / "linear_regression_case1.png")
 # %%
 # Choosing the learning rate
 # --------------------------
-# What does the rate do? Leave out the bias: then the errors are 1, 2 and 3 times
-# (w - 2), and the loss is :math:`14 (w - 2)^2`, a parabola with its minimum at 2. Its
+# What does the rate do? Leave out the bias. The errors are (w - 2) times 1, 2 and 3, so
+# the loss is :math:`(1 + 4 + 9) (w - 2)^2`, a parabola with its minimum at 2. Its
 # derivative is :math:`28 (w - 2)`. So a step at a rate of 0.01 removes 0.28 of the
-# distance to 2; 0.72 of it is left. In general, the factor is 1 - 28 times the rate.
+# distance to 2, and leaves 0.72 of it: the factor is :math:`1 - 28 \cdot 0.01`.
 #
 # .. guess::
 #
 #    The weight starts at 0. At rates of 0.03, 0.055 and 0.075 the factor is 0.16,
 #    -0.54 and -1.1. Where is the weight after one step? And after many?
 
-curve = torch.linspace(-1.3, 5.3, 100)
+curve = torch.linspace(-1.4, 5.4, 100)
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.4), sharey=True)
 for ax, rate in zip(axes, [0.01, 0.03, 0.055, 0.075]):
     model = nn.Linear(1, 1, bias=False)
@@ -156,14 +155,15 @@ for ax, rate in zip(axes, [0.01, 0.03, 0.055, 0.075]):
     print(f"rate {rate}: weight", *[f"{w:.3f}" for w in path])
     ax.plot(curve, 14 * (curve - 2) ** 2, "0.7")
     ax.plot(path, [14 * (w - 2) ** 2 for w in path], "o-")
-    ax.set(title=f"learning rate {rate}", xlabel="weight", ylim=(-6, 130))
+    ax.set(title=f"learning rate {rate}", xlabel="weight", ylim=(-6, 155))
 axes[0].set_ylabel("loss")
 save_figure(fig, args.output / "linear_regression_case1_rates.png")
 
 # %%
-# 0.01 is slow, 0.03 is fast. 0.055 jumps to the other side at each step, but comes
-# closer: it *converges*. 0.075 jumps further away at each step: it *diverges*. If the
-# loss of your model grows from epoch to epoch, take a third of the learning rate.
+# The grey curve is the loss; the dots are the start and five steps. 0.01 is slow, 0.03
+# fast. 0.055 jumps to the other side at each step, but comes closer: it *converges*.
+# 0.075 jumps further away: it *diverges*. If the loss of your model grows from epoch to
+# epoch, divide the rate by 3. If it falls slowly, try a larger one.
 #
 # .. interactive:: bowl
 
@@ -182,13 +182,14 @@ save_figure(fig, args.output / "linear_regression_case1_rates.png")
 # 1. *Predict.* A third of the rate, but three times as many epochs: which loss do you
 #    expect in the last epoch? Write it down, then run
 #    ``python examples/linear_regression_case1.py --lr 0.01 --epochs 600``.
-# 2. *Change.* In the training loop, move the line ``optimizer.zero_grad()``: to the top
-#    of the loop, to its end, or between ``backward()`` and ``step()``. Which of the
-#    three spoils the training, and why? What happens without the line?
+# 2. *Change.* In the loop under *Training*, move the line ``optimizer.zero_grad()``: to
+#    the top of the loop, to its end, or between ``backward()`` and ``step()``. Which of
+#    the three spoils the training, and why? What happens without the line?
 # 3. *Write.* Learn the line y = 3x - 1 from the four points with x = 0, 1, 2 and 3:
 #    data, model, loss, optimizer, loop, without looking at the code above. Put your
 #    lines in place of ``yours = None``. End with
-#    ``yours = [model.weight.item(), model.bias.item()]``.
+#    ``yours = [model.weight.item(), model.bias.item()]``. If it differs by little,
+#    training is not finished: take more epochs, or a larger rate.
 
 yours = None
 compare("weight and bias", yours, [3.0, -1.0], within=0.01)
@@ -196,14 +197,15 @@ compare("weight and bias", yours, [3.0, -1.0], within=0.01)
 # %%
 # Answers
 # -------
-# 1. About the same as before, 0.00001. Three small steps do about as much as one that
-#    is three times as large, as long as it does not jump too far.
+# 1. About the same as before, 0.0001. Where a step removes only a little, three of them
+#    do as much as one that is three times as large.
 # 2. Between ``backward()`` and ``step()``: the new gradients are cleared before they
 #    are used, so the parameters, and the loss, stay as they are. At the top and at the
 #    end nothing changes: the old gradients are cleared before new ones are added.
 #    Without the line, each step uses the sum of all gradients so far. The loss goes up
 #    and down and does not settle.
-# 3. One way to write it::
+# 3. One way to write it, with the mean of the squared errors. It is a quarter of their
+#    sum, so its gradient is a quarter, too, and the rate can be larger::
 #
 #        x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
 #        y = 3 * x - 1
