@@ -70,10 +70,10 @@ print(f"measured: {(moved.item() - loss.item()) / 0.001:.1f}")
 # A positive gradient says: the loss grows with the weight. So make the weight smaller.
 # A negative one says the opposite. Each parameter moves against its gradient:
 #
-#     new weight = old weight - learning rate * gradient
+# ``weight = weight - lr * weight.grad``
 #
-# The *learning rate* sets the size of the step. This rule is *gradient descent*. An
-# *optimizer* applies it to all parameters: its ``step()`` reads their ``grad``. (SGD is
+# The *learning rate* (lr) sets the size of the step. This is *gradient descent*. An
+# *optimizer* does it for all parameters: its ``step()`` reads their ``grad``. (SGD is
 # *stochastic* gradient descent. What is random in it comes in logistic regression 3.)
 
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
