@@ -34,11 +34,16 @@ docs: install-docs docs/_build/tex-svg.js
 	$(SPHINX) -d docs/_build/source/.doctrees-zh -t zh -D language=zh_CN \
 		docs/_build/source docs/_build/html/zh # runs no lesson again
 
-# MathJax, the one file of it that a page needs to draw formulas offline.
+# MathJax, the one file of it that a page needs to draw formulas offline; and axe, by
+# which a test judges whether everybody can use the pages.
 docs/_build/tex-svg.js:
 	mkdir -p docs/_build
 	cd docs/_build && tar -xzf $$(npm pack --silent mathjax@3) \
 		--strip-components=2 package/es5/tex-svg.js
+docs/_build/axe.min.js:
+	mkdir -p docs/_build
+	cd docs/_build && tar -xzf $$(npm pack --silent axe-core@4) \
+		--strip-components=1 package/axe.min.js
 
 # Brings the Chinese catalogue in step with the English pages, and lists what is missing.
 translations: install-docs

@@ -45,7 +45,6 @@ html_sidebars = {
     ]
 }
 html_css_files = ["gallery.css"]
-html_js_files = [("bowl.js", {"defer": "defer"})]
 html_copy_source = html_domain_indices = html_use_index = False
 html_permalinks = html_show_copyright = False
 pygments_dark_style = "github-dark"
@@ -73,5 +72,6 @@ sphinx_gallery_conf = {
     "inspect_global_variables": False,
     "download_all_examples": False,
     "write_computation_times": False,
+    "min_reported_time": float("inf"),
     "show_signature": False,
 }

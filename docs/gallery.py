@@ -12,16 +12,29 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import torch
+from docutils import nodes
+from sphinx.locale import _
+from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
 import cli
-from lessons import ABOUT, LESSONS, MODULES, ROOT
+import figures as interactive
+import pages
+from lessons import (
+    ABOUT,
+    GLOSSARY,
+    LESSONS,
+    MODULES,
+    ROOT,
+    ROWS,
+    in_short,
+    introductions,
+)
 from make_thumbnails import make_thumbnail
 from notebooks import save_downloads
+from pages import REPOSITORY
 from translate import ChineseSearch, load_catalogue, translate_script
 
 DOCS = ROOT / "docs"
-REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")  # owner/name, known on GitHub
 parse_args = cli.parse_args
 
 
@@ -61,34 +74,27 @@ def image(path, text, gallery_conf):
 
 
 def figures(block, block_vars, gallery_conf):
-    """Save the figures and GIFs of a cell; return reST that shows them."""
+    """Save the figures and GIFs of a cell; return reST that shows them.
+
+    Save the numbers of an interactive figure in the prose that follows, too.
+    """
     rst, paths = "", block_vars["image_path_iterator"]
     for number, path in zip(plt.get_fignums(), paths, strict=False):
         fig = plt.figure(number)
         fig.savefig(path)
         rst += image(path, describe(fig), gallery_conf)
-        if Path(path).name.startswith("sphx_glr_linear_regression_case1_001"):
-            rst += bowl(block_vars["example_globals"])
     plt.close("all")
     for gif, path in zip(Path("outputs").glob("*.gif"), paths, strict=False):
         path = gif.replace(Path(path).with_suffix(".gif"))
         rst += image(path, "The figure above, from the first epoch on", gallery_conf)
+    blocks = split_code_and_text_blocks(block_vars["src_file"])[1]
+    for text in blocks[blocks.index(block) + 1 :][:1]:
+        for name in re.findall(r"^\.\. interactive:: (\w+)", text.content, re.M):
+            numbers = getattr(interactive, name)(block_vars["example_globals"])
+            Path(gallery_conf["src_dir"], f"{name}.json").write_text(
+                json.dumps(numbers)
+            )
     return rst
-
-
-def bowl(values):
-    """Return reST of the figure in bowl.js, with the numbers of the lesson's run."""
-    points, y = values["A"].double(), values["y"].cpu().double()
-    run = {
-        "start": values["start"].tolist(),
-        "minimum": torch.linalg.lstsq(points, y).solution.flatten().tolist(),
-        "hessian": (2 * points.T @ points).tolist(),
-        "rate": values["args"].lr,
-        "losses": values["losses"],
-    }
-    return (
-        f".. raw:: html\n\n   <div class='bowl' data-run='{json.dumps(run)}'></div>\n\n"
-    )
 
 
 def prepare(app):
@@ -100,7 +106,8 @@ def prepare(app):
     for lesson in LESSONS:
         (source / "examples" / lesson.name).symlink_to(lesson)
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
-    (source / "distributed.rst").symlink_to(DOCS / "distributed.rst")
+    for name in ("distributed.rst", "glossary.rst", "in_short.rst"):
+        (source / name).symlink_to(DOCS / name)
     page = (DOCS / "modules.rst").read_text()
     common_first = sorted(MODULES, key=lambda module: module.stem != "common")
     for module in common_first if app.builder.name != "gettext" else []:
@@ -119,30 +126,38 @@ def make_thumbnails(app):
 
 
 def rewrite(app, docname, content):
-    """Put our own words in place of those that Sphinx-Gallery writes on a page."""
+    """Write what stands on several pages: index, "In short", and glossary."""
     if docname == "index":
         content[0] = (DOCS / "index.rst").read_text() + "".join(map(card, ABOUT))
         content[0] += TOCTREE + "".join(f"   {name}\n" for name in PAGES)
-    elif docname in ABOUT:
-        text = content[0]
-        text = text[text.index(".. _sphx_glr_") :]
-        text = re.split(r"\n\.\. (?:rst-class:: sphx-glr-tim|_sphx_glr_down)", text)[0]
-        text = text.replace(f"{ROOT}/", "")  # in the output
-        # That a figure was saved stands nowhere but under the figure.
-        text = re.sub(r"^    saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE)
-        text = re.sub(EMPTY_OUTPUT, "", text)
-        cost = Path(app.srcdir, f"{docname}.cost.json")  # none if no lesson was run
-        seconds = json.loads(cost.read_text())["time"] if cost.exists() else 1
-        line = ways(docname, seconds, app.tags.has("zh"))
-        content[0] = re.sub(r"^(=+)$", rf"\1\n\n{line}", text, count=1, flags=re.M)
+    elif docname == "in_short":
+        for lesson in LESSONS:
+            if bullets := in_short(lesson):
+                title = f":doc:`{lesson.stem}`"
+                content[0] += f"\n{title}\n{'-' * len(title)}\n\n{bullets}\n"
+    elif docname == "glossary" and app.builder.name != "gettext":
+        chinese = load_catalogue() if app.tags.has("zh") else {}
+        terms = introductions()
+        for term in sorted(terms, key=str.lower):
+            content[0] += entry(term, *terms[term], chinese)
 
 
-EMPTY_OUTPUT = (
-    r"\.\. rst-class:: sphx-glr-script-out\n\n \.\. code-block:: none\n\s*(?=\n\S|\Z)"
-)
+def entry(term, name, paragraph, sentence, chinese):
+    """Return reST of a term in the glossary: the sentence that introduces it."""
+    title = term
+    if translation := chinese.get(paragraph):
+        word = GLOSSARY[term]  # in quotation marks where it is introduced
+        title = f"{word} ({term})"
+        sentences = re.split("(?<=。)", translation)
+        sentence = max(sentences, key=lambda s: (f"“{word}”" in s, word in s))
+    return (
+        f"\n{title}\n   {sentence.rstrip(':')} :doc:`{_(ROWS[name].label)} <{name}>`\n"
+    )
+
+
 # A line does not begin with the mark that follows a formula, nor end with "(".
 FORMULA = r'[（“(]?<span class="math [^>]*>[^<]*</span>[，。、：；？）”.,;:)]*'  # noqa: RUF001
-PAGES = [*ABOUT, "distributed", "modules"]
+PAGES = [*ABOUT, "in_short", "glossary", "distributed", "modules"]
 TOCTREE = """
 .. toctree::
    :hidden:
@@ -156,7 +171,6 @@ def card(name):
 .. container:: lesson
 
    .. image:: images/thumb/sphx_glr_{name}_thumb.png
-      :target: {name}.html
       :alt:
 
    :doc:`{name}`
@@ -165,29 +179,13 @@ def card(name):
 """
 
 
-WORDS = ("Notebook", "Script", "Zip", "Open in Colab", "takes about")
-CHINESE = ("Notebook", "脚本", "Zip", "在 Colab 中打开", "运行约需")
-
-
-def ways(name, seconds, chinese):
-    """Return reST of the line under a title: downloads, and the time of a run."""
-    words = CHINESE if chinese else WORDS
-    links = [f"{name}.ipynb", f"{name}.py", f"{name}.zip"]
-    parts = [
-        f'<a href="{link}" download>{word}</a>'
-        for link, word in zip(links, words[:3], strict=True)
-    ]
-    if REPOSITORY:
-        path = f"{REPOSITORY}/blob/notebooks/{'zh/' * chinese}{name}.ipynb"
-        link = f"https://colab.research.google.com/github/{path}"
-        parts.append(f'<a href="{link}">{words[3]}</a>')
-    parts.append(f"{words[4]} {max(seconds, 1):.0f} s")
-    return f'.. raw:: html\n\n   <p class="ways">{" · ".join(parts)}</p>\n'
-
-
 def add_to_page(app, pagename, templatename, context, doctree):
     """Give the template a description, and addresses that only a public site has."""
     context["repository"] = REPOSITORY
+    parts = doctree.findall(nodes.raw) if doctree else []
+    figures = [part["figure"] for part in parts if "figure" in part]
+    for script in ["figures", *figures] if figures else []:
+        app.add_js_file(f"{script}.js", defer="defer")
     context["body"] = re.sub(
         FORMULA, r'<span class="one">\g<0></span>', context.get("body", "")
     )
@@ -215,6 +213,7 @@ def add_downloads(app, exception):
 
 
 def setup(app):
+    pages.setup(app)
     app.connect("builder-inited", prepare, priority=400)  # before Sphinx-Gallery, 500
     app.connect("builder-inited", make_thumbnails, priority=600)
     app.connect("source-read", rewrite)

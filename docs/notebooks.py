@@ -3,18 +3,22 @@
 import base64
 import json
 import re
+import textwrap
 import zipfile
 import zlib
 from copy import deepcopy
 
+from sphinx.locale import _
 from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
 from sphinx_gallery.notebook import jupyter_notebook
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
 from lessons import EXAMPLES, MODULES, ROOT
+from translate import load_catalogue
 
 KINDS = {".csv", ".json", ".png", ".pth"}
 DATA = sorted(path for path in ROOT.glob("data/**/*") if path.suffix in KINDS)
+LITERAL = re.compile(r"^(?!\.\. )(?P<before>.*)::\n\n(?P<code>(?: +.*\n?|\n)+)", re.M)
 TITLE = '# @title {} {{ display-mode: "form" }}\n'
 MODULE_CELL = """\
 from pathlib import Path
@@ -61,6 +65,12 @@ def data_of(lesson):
 def notebook(lesson):
     """Return the notebook of a lesson, as JSON."""
     _, blocks = split_code_and_text_blocks(str(lesson))
+    blocks = [
+        block._replace(content=to_markdown(block.content))
+        if block.type == "text"
+        else block
+        for block in blocks
+    ]
     content = jupyter_notebook(blocks, deepcopy(DEFAULT_GALLERY_CONF), EXAMPLES)
     brought = [module_cell(modules_of(lesson))]
     if data := data_of(lesson):
@@ -76,6 +86,27 @@ def notebook(lesson):
         for source in brought
     ]
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def to_markdown(text):
+    """Write in Markdown what Sphinx-Gallery leaves: guesses, code, answers in folds."""
+    text = re.sub(r"^\.\. interactive::.*\n*", "", text, flags=re.M)
+    text = re.sub(r"^\.\. guess::\s+", f"**{_('Guess first')}:** ", text, flags=re.M)
+    title, _line, answers = text.partition("\n-------\n")
+    if title.strip() in ("Answers", load_catalogue()["Answers"]):
+        before, *answers = re.split(r"^\d+\. ", answers, flags=re.M)
+        text = f"{title}\n-------\n{before}"
+        for i, answer in enumerate(answers, 1):
+            body = textwrap.dedent(f"   {answer}").strip()
+            summary = f"<summary>{_('Answer %d') % i}</summary>"
+            text += f"\n<details>{summary}\n\n{body}\n\n</details>\n"
+    return re.sub(LITERAL, as_fence, text)
+
+
+def as_fence(block):
+    code = textwrap.dedent(block["code"]).strip("\n")
+    before = f"{block['before']}:\n\n" if block["before"] else ""
+    return f"{before}```\n{code}\n```\n\n"
 
 
 def module_cell(paths):

@@ -5,6 +5,7 @@ pages, and lists what is to be translated.
 """
 
 import difflib
+import functools
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ DOCS = Path(__file__).resolve().parent
 CATALOGUE = DOCS / "locale/zh_CN/LC_MESSAGES/lessons.po"
 
 
+@functools.cache
 def load_catalogue():
     """Return the translations: ``{English message: Chinese one}``."""
     return {entry.msgid: entry.msgstr for entry in polib.pofile(str(CATALOGUE))}
@@ -61,8 +63,11 @@ def translate_prose(text, catalogue):
 
 def _translate_chunk(lines, catalogue):
     """Translate a paragraph, or a list whose items follow each other."""
-    if lines[0].startswith((".. ", " ")):
+    if lines[0].startswith(".. "):
         return "\n".join(lines)
+    if indent := re.match(" *", lines[0])[0]:  # code is not in the catalogue
+        lines = textwrap.dedent("\n".join(lines)).split("\n")
+        return textwrap.indent(_translate_chunk(lines, catalogue), indent)
     items = re.split(r"\n(?=(?:\d+\.|-) )", "\n".join(lines))
     parts = [re.fullmatch(r"((?:\d+\.|-) |)(.*)", item, re.DOTALL) for item in items]
     return "\n".join(part[1] + _look_up(part[2], catalogue) for part in parts)

@@ -1,6 +1,5 @@
 """Is the Chinese edition complete, in step with the English one, and consistent?"""
 
-import csv
 import re
 from collections import Counter
 
@@ -12,7 +11,8 @@ pytest.importorskip("polib", reason="`make install-docs` installs it")
 import polib
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-from lessons import LESSONS
+from figures import WORDS
+from lessons import GLOSSARY, LESSONS, ROWS
 from notebooks import notebook
 from test_notebooks import run_alone
 from translate import CATALOGUE, extract_messages, translate_script
@@ -61,17 +61,26 @@ def test_characters():
 
 def test_glossary():
     """One English term, one Chinese one."""
-    with open(CATALOGUE.parents[1] / "glossary.csv", encoding="utf-8") as file:
-        terms = {row["English"]: row["Chinese"] for row in csv.DictReader(file)}
-    assert len(terms) == len(set(terms.values())) > 40
+    assert len(GLOSSARY) == len(set(GLOSSARY.values())) > 40
     used = set()
     for entry in TRANSLATED:
         text = TOKEN.sub("", entry.msgid)
-        for english, chinese in terms.items():
+        for english, chinese in GLOSSARY.items():
             if re.search(rf"\b{english}(s|es|d)?\b", text, re.IGNORECASE):
                 assert chinese in entry.msgstr, (english, entry.msgid)
                 used.add(english)
-    assert used == set(terms)
+    assert used == set(GLOSSARY)
+
+
+def test_words_of_the_pages():
+    """Those that stand in Python and templates: sphinx.po has them all."""
+    words = {row.label for row in ROWS.values()}
+    for texts in WORDS.values():
+        words |= set(texts.values())
+    for path in [*ROOT.glob("docs/_templates/*"), *ROOT.glob("docs/*.py")]:
+        words |= set(re.findall(r'\b_\("(.+?)"\)', path.read_text("utf-8")))
+    done = polib.pofile(str(CATALOGUE.with_name("sphinx.po")))
+    assert words - {entry.msgid for entry in done.translated_entries()} == set()
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)

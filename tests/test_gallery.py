@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from conftest import NAMES, ROOT
+from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 from selenium import webdriver
@@ -23,6 +25,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 pytestmark = pytest.mark.slow
 BROWSER = shutil.which("google-chrome") or shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
+AXE = "docs/_build/axe.min.js"
 QUICK = {name: {} for name in NAMES}
 for name in NAMES:
     source = (ROOT / f"examples/{name}.py").read_text("utf-8")
@@ -36,7 +39,7 @@ def html(tmp_path_factory):
     """The folder of a gallery whose lessons have run with few epochs."""
     folder = tmp_path_factory.mktemp("gallery")
     (folder / "source").mkdir()
-    subprocess.run(["make", "docs/_build/tex-svg.js"], cwd=ROOT, check=True)
+    subprocess.run(["make", "docs/_build/tex-svg.js", AXE], cwd=ROOT, check=True)
     sphinx = [sys.executable, "-m", "sphinx", "-W", "-c", ROOT / "docs"]
     options = json.dumps(QUICK)
     env = os.environ | {"LESSON_OPTIONS": options, "GITHUB_REPOSITORY": "owner/name"}
@@ -165,44 +168,88 @@ def links(browser, selector):
     return [link.get_attribute("href") for link in found]
 
 
+def count(browser, selector):
+    return len(browser.find_elements(By.CSS_SELECTOR, selector))
+
+
 def test_every_page(browser, html):
     """From the index to each lesson, and everything that belongs on a page."""
     check_page(browser)
-    pages = links(browser, ".lesson p a:not(:has(img))")
+    pages = links(browser, ".lesson a")
     names = [page.rpartition("/")[2].removesuffix(".html") for page in pages]
     assert names == NAMES
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".lesson img")) == len(NAMES)
-    for name, page, following in zip(NAMES, pages, [*pages[1:], None], strict=True):
+    assert count(browser, ".lesson img") == len(NAMES)
+    where = {row.label: f"{row.name}.html" for row in ROWS.values()}
+    for number, (lesson, page) in enumerate(zip(LESSONS, pages, strict=True), 1):
         browser.get(page)
         check_page(browser)
+        name, source = lesson.stem, lesson.read_text("utf-8")
+        title = browser.find_element(By.TAG_NAME, "h1").text
+        assert re.match(rf"{number}\. \D", title)
         ways = links(browser, "h1 + .ways a")
         files = [way.rpartition("/")[2] for way in ways]
         assert files[:3] == [f"{name}.ipynb", f"{name}.py", f"{name}.zip"]
         assert all((html / file).is_file() for file in files[:3])
         assert ways[3].endswith(f"/github/owner/name/blob/notebooks/{name}.ipynb")
+        before = ROWS[name].builds_on.split(", ") if ROWS[name].builds_on else []
+        assert files[4:] == [where[label] for label in before]
         figures = browser.find_elements(By.CSS_SELECTOR, "article a > img")
         assert figures
         assert all(len(figure.get_attribute("alt")) > 20 for figure in figures)
         assert links(browser, ".highlight a[href*='docs.pytorch.org']")
         assert links(browser, ".highlight a[href*='modules.html#c']")
-        assert following is None or links(browser, "a.next-page") == [following]
-        text = browser.find_element(By.TAG_NAME, "article").text
+        assert number == len(pages) or links(browser, "a.next-page") == [pages[number]]
+        article = browser.find_element(By.TAG_NAME, "article")
+        text = article.get_attribute("textContent")  # also of what is folded
         assert "Go to the end" not in text
+        assert "Gallery generated" not in text
         assert not re.search(r"^saved .*\.png", text, re.MULTILINE)
-        copy = len(browser.find_elements(By.CSS_SELECTOR, "button.copybtn"))
-        outputs = browser.find_elements(By.CSS_SELECTOR, ".sphx-glr-script-out pre")
-        blocks = browser.find_elements(By.CSS_SELECTOR, "div.highlight pre")
-        assert copy == len(blocks) - len(outputs)
+        answers = len(re.findall(r"^\d+\. ", section(lesson, "Answers"), re.M))
+        assert count(browser, "#answers > details:not([open])") == answers
+        guesses = source.count("\n# .. guess::\n")
+        folded = (
+            ".guess + .highlight-Python + details:not([open]) > .sphx-glr-script-out"
+        )
+        assert count(browser, folded) == count(browser, ".guess") == guesses
+        assert count(browser, "details") == answers + guesses
+        marks = source.count("\n# .. interactive:: ")
+        assert count(browser, "form.live") == marks
+        assert count(browser, "script[src*='figures.js']") == bool(marks)
+        outputs = count(browser, ".sphx-glr-script-out pre")
+        blocks = count(browser, "div.highlight pre")
+        assert count(browser, "button.copybtn") == blocks - outputs
         contents = browser.find_element(By.CSS_SELECTOR, ".toc-tree")
         assert contents.is_displayed() == (browser.width >= 1280)
         assert any("issues/new" in link for link in links(browser, ".project a"))
         assert browser.find_elements(By.CSS_SELECTOR, "meta[name=description]")
 
 
+@pytest.mark.parametrize("folder", ["", "zh/"])
+def test_generated_pages(browser, address, folder):
+    """ "In short" has each list once, the glossary each term that is introduced."""
+    browser.get(f"{address}{folder}in_short.html")
+    check_page(browser)
+    lists = {lesson.stem: in_short(lesson) for lesson in LESSONS}
+    bullets = re.findall(r"^- ", "\n".join(lists.values()), re.MULTILINE)
+    assert count(browser, "article section section li") == len(bullets)
+    pages = [link.rpartition("/")[2] for link in links(browser, "article h2 a")]
+    assert pages == [f"{name}.html" for name in lists if lists[name]]
+    browser.get(f"{address}{folder}glossary.html")
+    check_page(browser)
+    terms = introductions()
+    words = [dt.text for dt in browser.find_elements(By.TAG_NAME, "dt")]
+    for word, term in zip(words, sorted(terms, key=str.lower), strict=True):
+        assert word == (f"{GLOSSARY[term]} ({term})" if folder else term)
+    for text in browser.find_elements(By.TAG_NAME, "dd"):
+        assert len(re.findall("[\u4e00-\u9fff]", text.text)) >= 5 * bool(folder)
+    pages = sorted(link.rpartition("/")[2] for link in links(browser, "dd a.internal"))
+    assert pages == sorted(f"{name}.html" for name, *_ in terms.values())
+
+
 @pytest.mark.parametrize(
     ("folder", "word", "found", "not_found"),
     [
-        ("", "curvatures", "linear_regression_case1", "classification"),
+        ("", "parabola", "linear_regression_case1", "classification"),
         ("zh/", "学习率", "linear_regression_case1", "use_saved_model"),
         ("zh/", "损失", "logistic_regression_case3", "use_saved_model"),
         ("zh/", "过拟合", "model_selection", "linear_regression_case1"),
@@ -232,7 +279,7 @@ def test_chinese(browser, address):
         check_page(browser)
         return browser.current_url.removeprefix(address)
 
-    for name in [*NAMES, "index", "distributed"]:
+    for name in [*NAMES, "index", "distributed", "in_short"]:
         browser.get(f"{address}{name}.html")
         assert switch() == f"zh/{name}.html"
         assert wait(browser, "document.documentElement.lang") == "zh-CN"
@@ -242,35 +289,84 @@ def test_chinese(browser, address):
 
 
 def test_slider_over_the_loss_surface(browser, address):
-    """Its losses are those of the run; past the limit they grow; keys move it."""
+    """Its losses are those of the run, and of NumPy at each rate, also by the keys."""
     browser.get(f"{address}linear_regression_case1.html")
-    box = wait(browser, "document.querySelector('.bowl')")
+    box = wait(browser, "document.querySelector('form.bowl')")
+    run = json.loads(box.get_attribute("data-run"))
+    slider = box.find_element(By.TAG_NAME, "input")
 
     def losses():
         return browser.execute_script("return arguments[0].losses", box)
 
-    run = json.loads(box.get_attribute("data-run"))
-    assert losses() == pytest.approx(run["losses"], rel=1e-4)
-    slider = box.find_element(By.TAG_NAME, "input")
-    slider.send_keys(Keys.ARROW_RIGHT)
-    assert losses()[-1] < run["losses"][-1]
-    limit = 2 / max(abs(x) for x in _eigenvalues(run["hessian"]))
-    while float(slider.get_attribute("value")) <= limit:
-        slider.send_keys(Keys.PAGE_UP, Keys.ARROW_RIGHT)
-    assert losses()[-1] > losses()[0]
-    assert "grows" in box.get_attribute("class")
+    x = np.column_stack([[1, 2, 3], np.ones(3)])
+    ends = {}
+    for rate in np.arange(1, 67) / 1000:
+        p, ends[rate] = np.array(run["start"]), []
+        for _ in run["losses"]:
+            error = x @ p - [2, 4, 6]
+            ends[rate].append(error @ error)
+            p = p - rate * 2 * error @ x
+    assert losses() == pytest.approx(run["losses"], rel=0.01)
+    assert losses() == pytest.approx(ends[run["rate"]], rel=1e-6)
+    # The task below it: the best rate is 3/1000 below the first that diverges.
+    best = min(ends, key=lambda rate: ends[rate][-1])
+    slider.send_keys(Keys.HOME)
+    seen = {}
+    for rate in ends:
+        assert float(slider.get_attribute("value")) == rate
+        seen[rate] = losses()[-1]
+        grows = "grows" in box.get_attribute("class")
+        assert grows == (ends[rate][-1] > ends[rate][0])
+        slider.send_keys(Keys.ARROW_RIGHT)
+    assert seen == pytest.approx({rate: ends[rate][-1] for rate in ends}, rel=1e-6)
+    assert best == min(seen, key=seen.get)
+    assert min(r for r in seen if seen[r] > ends[r][0]) == pytest.approx(best + 0.003)
     tops = [svg.rect["y"] for svg in box.find_elements(By.CSS_SELECTOR, ":scope > svg")]
     assert (tops[0] == tops[1]) == (browser.width >= 1280)
 
 
-def _eigenvalues(hessian):
-    (a, b), (_, d) = hessian
-    root = ((a - d) ** 2 / 4 + b * b) ** 0.5
-    return (a + d) / 2 + root, (a + d) / 2 - root
+def test_state_of_a_figure_in_the_address(browser, address):
+    page = f"{address}zh/linear_regression_case1.html"
+    browser.get(f"{page}#bowl?rate=0.02")
+    box = wait(browser, "document.querySelector('form.bowl')")
+    slider = box.find_element(By.TAG_NAME, "input")
+    assert slider.get_attribute("value") == "0.02"
+    slider.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)  # Enter sends no form
+    wait(browser, f"location.href == '{page}#bowl?rate=0.021'")
+    texts = (
+        "[...arguments[0].querySelectorAll('text, p, label')].map(t => t.textContent)"
+    )
+    for text in browser.execute_script(f"return {texts}", box):
+        assert not re.search("[a-z]", text)
 
 
 def test_print_shows_all(browser, address):
     browser.get(f"{address}linear_regression_case1.html")
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert count(browser, "details:not([open])") == 0
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     boxes = "[...document.querySelectorAll('pre')]"
     assert wait(browser, f"{boxes}.every(p => p.scrollHeight < p.clientHeight + 20)")
+    assert not browser.find_element(By.CSS_SELECTOR, "form.live").is_displayed()
+
+
+def test_accessibility(browser, address, html):
+    """Axe finds nothing against WCAG, levels A and AA; on a phone, on a few pages."""
+    pages = sorted(path.relative_to(html) for path in html.rglob("*.html"))
+    pages = [path for path in pages if "_modules" not in path.parts]
+    if browser.width < 1280:
+        pages = [p for p in pages if p.stem in ("index", "glossary", *NAMES[::5])]
+    assert len(pages) > 6
+    axe = (ROOT / AXE).read_text("utf-8")
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    for page in pages:
+        browser.get(f"{address}{page}")
+        check = "document.querySelectorAll('details').forEach(d => d.open = true)"
+        browser.execute_script(f"{check};{axe}")
+        found = browser.execute_async_script(
+            "const [tags, done] = arguments;"
+            "axe.run({runOnly: tags}).then((r) => done(r.violations.flatMap((v) =>"
+            "  v.nodes.map((n) => [v.id, n.html, n.failureSummary]))))",
+            tags,
+        )
+        assert found == [], page

@@ -11,8 +11,8 @@ pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 import nbclient
 import nbformat
 
-from lessons import LESSONS
-from notebooks import data_of, modules_of, notebook, save_downloads
+from lessons import LESSONS, section
+from notebooks import data_of, modules_of, notebook, save_downloads, to_markdown
 
 FEW = ["linear_regression_case1", "logistic_regression_case2"]
 
@@ -83,3 +83,53 @@ def test_the_cells_that_it_brings(tmp_path, lesson):
         for source in sources:
             exec(source, {})
     assert (tmp_path / "common.py").read_text() == "mine"
+
+
+TEXT = """\
+Answers
+-------
+1. Yes,
+   it is.
+2. So::
+
+       if x:
+           y = 1
+
+   And more.
+"""
+MARKDOWN = """\
+Answers
+-------
+
+<details><summary>Answer 1</summary>
+
+Yes,
+it is.
+
+</details>
+
+<details><summary>Answer 2</summary>
+
+So:
+
+```
+if x:
+    y = 1
+```
+
+And more.
+
+</details>
+"""
+
+
+def test_markdown():
+    assert to_markdown(TEXT) == MARKDOWN
+    assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
+    assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
+    for lesson in LESSONS:
+        cells = json.loads(notebook(lesson))["cells"]
+        texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+        assert not re.search(r"\.\. (guess|interactive)|::$", "".join(texts), re.M)
+        answers = re.findall(r"^\d+\. ", section(lesson, "Answers"), re.M)
+        assert texts[-1].count("<details>") == len(answers)

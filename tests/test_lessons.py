@@ -1,0 +1,122 @@
+"""What docs/lessons.py reads in the scripts: order, minutes, terms, "In short"."""
+
+import re
+
+import pytest
+
+from conftest import NAMES, ROOT
+from lessons import (
+    GLOSSARY,
+    LESSONS,
+    ROWS,
+    cells,
+    count_minutes,
+    in_short,
+    introduced,
+    introductions,
+    mentions,
+    paragraphs,
+)
+
+SCRIPT = '''\
+r"""
+A title
+=======
+
+Text, with code::
+
+    python script.py
+
+- One.
+- Two,
+  longer.
+"""
+
+# %%
+# Setup
+# -----
+
+x = 1
+
+# %%
+# .. guess::
+#
+#    Is it
+#    so?
+
+# %%
+# In short
+# --------
+# - A tensor::
+#
+#       x = 1
+#
+# - Nothing else.
+#
+# Next: more.
+
+# %%
+# Try it
+# ------
+# 1. First.
+# 2. Second.
+
+y = 2
+
+# %%
+# Answers
+# -------
+# 1. A long answer.
+'''
+
+
+def test_parts_of_a_script(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    found = cells(script)
+    titles = ["A title", "Setup", "Setup", "In short", "Try it", "Answers"]
+    assert [cell.section for cell in found] == titles
+    assert [cell.code.strip() for cell in found] == ["", "x = 1", "", "", "y = 2", ""]
+    texts = ["Text, with code::", "One.", "Two, longer."]
+    assert paragraphs(found[0].prose) == texts
+    assert paragraphs(found[2].prose) == ["Is it so?"]
+    assert in_short(script) == "- A tensor::\n\n      x = 1\n\n- Nothing else."
+    script.write_text(SCRIPT.replace("Is it", "word " * 300).replace("In short", "No"))
+    assert count_minutes(script) == 12  # 2 of them for the words, 10 for two tasks
+    assert in_short(script) == ""
+
+
+def test_builds_on_earlier_lessons():
+    table, earlier = (ROOT / "examples/README.md").read_text("utf-8"), {""}
+    assert len(ROWS) == table.count("\n| [")
+    for row in ROWS.values():
+        assert set(row.builds_on.split(", ")) <= earlier
+        earlier.add(row.label)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_minutes(lesson):
+    """Those in examples/README.md are a fifth off at most."""
+    minutes = int(ROWS[lesson.stem].minutes)
+    assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
+
+
+def test_terms_are_introduced_before_they_are_used():
+    """In the prose after Setup; literals, formulas and names of lessons apart."""
+    apart = "|".join(["`.+?`", *(row.label for row in ROWS.values())])
+    known, early = set(), {}
+    for lesson in LESSONS:
+        title = cells(lesson)[0].section
+        for cell in cells(lesson):
+            for text in paragraphs(cell.prose):
+                text = re.sub(apart, "", text.replace("``", "`"), flags=re.I)
+                for term in GLOSSARY.keys() - known:
+                    first = re.search(introduced(term), text, re.I)
+                    use = re.search(mentions(term), text, re.I)
+                    before = use and not (first and first.start() < use.start())
+                    if before and cell.section not in (title, "Setup"):
+                        early.setdefault(term, f"{lesson.stem}: {text}")
+                    known |= {term} if first else set()
+    assert known == introductions().keys()
+    text = "\n".join(f"{term} in {where}" for term, where in early.items())
+    assert len(early) <= 18, text  # 0 when all lessons are rewritten
