@@ -5,8 +5,8 @@ An epoch of n images in batches of B should take
     t = n (c + s / B),
 
 a time c for each image and a time s for each step. This times the training pass of two
-rungs of `faster_training.py`, the readable loop and the fastest, fits c and s, and
-draws a figure. Both use one thread, and only the time of their process counts:
+rungs of `ladder.py`, the readable loop and the fastest that is not compiled, fits c and
+s, and draws a figure. Both use one thread, and only the time of their process counts:
 
     python benchmarks/growth.py
 """
@@ -19,16 +19,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from ladder import BYTES, by_columns, steps, to_bytes
 from measure import environment, parser, run_lesson, timed
 
 args = parser(__doc__, repetitions=5).parse_args()
 machine = environment()
 lesson = run_lesson(args.sample)
-trainers = {
-    "case 3": (lesson["case_3"], lesson["train_x"]),
-    "pixels as bytes": (partial(lesson["by_columns"], 1 / 255), lesson["train_bytes"]),
-}
-train_y = lesson["train_y"]
+train_x, train_y = lesson["train_x"], lesson["train_y"]
+columns = partial(by_columns, steps, 1 / 255, lesson["args"].lr)
+trainers = {"case 3": (lesson["case_3"], train_x), BYTES: (columns, to_bytes(train_x))}
 n = len(train_y)
 counts = np.array([n // 8, n // 4, n // 2, n])
 sizes = 2 ** np.arange(4, 12 if args.sample else 13)

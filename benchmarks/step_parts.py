@@ -1,4 +1,4 @@
-"""The parts of a training step of `faster_training.py`, one by one.
+"""The parts of a training step of `ladder.py`, one by one.
 
 Prints the median of many calls of each part, on one thread:
 
@@ -10,19 +10,19 @@ import statistics
 import timeit
 
 import torch
+from ladder import to_bytes
 from measure import environment, parser, run_lesson
 from torch.utils.data import TensorDataset, default_collate
 
 args = parser(__doc__, repetitions=500).parse_args()
 machine = environment()
 lesson = run_lesson(args.sample)
-train_x, train_y, train_bytes = (
-    lesson[name] for name in ("train_x", "train_y", "train_bytes")
-)
+train_x, train_y = lesson["train_x"], lesson["train_y"]
+train_bytes = to_bytes(train_x)
 model, loss_fn = lesson["model"], lesson["loss_fn"]
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 
-batches = lesson["shuffled_batches"](train_x, 64)
+batches = lesson["batches"](len(train_x), 64)
 indices = batches[0]
 other = itertools.cycle(batches)
 x, y = lesson["select"](train_x, train_y, indices)

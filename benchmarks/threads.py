@@ -1,4 +1,4 @@
-"""The rungs of `faster_training.py` on one thread, and on as many as PyTorch takes.
+"""The rungs of `ladder.py` on one thread, and on as many as PyTorch takes.
 
 They take turns, an epoch each; the table shows the fastest epochs:
 
@@ -8,18 +8,20 @@ They take turns, an epoch each; the table shows the fastest epochs:
 import copy
 
 import torch
+from ladder import make_rungs
 from measure import environment, parser, run_lesson, timed
 
 args = parser(__doc__, repetitions=5).parse_args()
 machine = environment()
 default = torch.get_num_threads()  # before the lesson sets it to one
 lesson = run_lesson(args.sample)
-models = {name: copy.deepcopy(lesson["model"]) for name in lesson["rungs"]}
+rungs = make_rungs(lesson)
+models = {name: copy.deepcopy(lesson["model"]) for name in rungs}
 times = {(name, threads): [] for name in models for threads in (1, default)}
 for _ in range(args.repetitions):
     for (name, threads), values in times.items():
         torch.set_num_threads(threads)
-        values.append(timed(lesson["rungs"][name], models[name])[0])
+        values.append(timed(rungs[name], models[name])[0])
 
 print(f"{machine}; fastest of {args.repetitions} epochs\n")
 print(f"| rung | one thread | threads: {default} | ratio |")
