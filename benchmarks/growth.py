@@ -19,14 +19,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from ladder import BYTES, by_columns, steps, to_bytes
+from ladder import BYTES, by_columns, to_bytes
 from measure import environment, parser, run_lesson, timed
 
 args = parser(__doc__, repetitions=5).parse_args()
 machine = environment()
 lesson = run_lesson(args.sample)
 train_x, train_y = lesson["train_x"], lesson["train_y"]
-columns = partial(by_columns, steps, 1 / 255, lesson["args"].lr)
+columns = partial(by_columns, 1 / 255, lesson["args"].lr)
 trainers = {"case 3": (lesson["case_3"], train_x), BYTES: (columns, to_bytes(train_x))}
 n = len(train_y)
 counts = np.array([n // 8, n // 4, n // 2, n])

@@ -2,9 +2,9 @@
 
 Rungs 0 to 4 are those of the lesson. Rung 5 and the next do without an optimizer, rung
 6 and the next without autograd. What a step computes stays the same, and so do losses
-and weights. All rungs take turns, an epoch each; the table shows medians over the
-epochs after the first, in which the last rung is compiled. Without a C++ compiler that
-rung is left out.
+and weights. All rungs take turns, an epoch each, on one thread, and only the time of
+their process counts. The table shows medians over the epochs after the first, in which
+the last rung is compiled. Without a C++ compiler that rung is left out.
 
     python benchmarks/ladder.py
 """
@@ -14,6 +14,7 @@ import os
 import shutil
 import statistics
 import sys
+import time
 from functools import partial
 
 import torch
@@ -83,7 +84,7 @@ def step_in_place(lr, weight, bias, x, y):
 
 
 def steps(scale, lr, weight, bias, x, indices, targets, batch_size):
-    """Take a step for each batch of ``x[indices]``; return the logits (10, n).
+    """Take a step for each batch of ``x[indices]``; return the logits, (10, B) each.
 
     Rung 8: transposed logits. So far the logits were of shape (B, 10). As W X.T + b
     they are ten rows as long as the batch, and both the product and the softmax are
@@ -93,9 +94,6 @@ def steps(scale, lr, weight, bias, x, indices, targets, batch_size):
     Rung 9: pixels as bytes. A batch reads its images from all over the memory, and as
     bytes they are a quarter as large. ``float()`` converts one batch at a time, and the
     division by 255 becomes a factor of the products, ``scale`` (1 in rung 8).
-
-    Rung 10: this function through ``torch.compile``, which makes one function in C++ of
-    all these steps: no Python between them, and fewer passes over the memory.
     """
     logits = []
     pairs = zip(indices.split(batch_size), targets.split(batch_size, 1), strict=True)
@@ -105,19 +103,30 @@ def steps(scale, lr, weight, bias, x, indices, targets, batch_size):
         error = logits[-1].softmax(0).sub_(target)
         weight.addmm_(error, images, alpha=-lr / len(batch) * scale)
         bias.sub_(error.sum(1, keepdim=True), alpha=lr / len(batch))
-    return torch.cat(logits, 1)
+    return logits
+
+
+@torch.compile(dynamic=False)
+def sixteen_steps(*arguments):
+    """Take `steps` in one call (rung 10); return their logits, put together.
+
+    ``torch.compile`` makes one function in C++ of all that is called here: no Python
+    between the steps, and fewer passes over the memory.
+    """
+    return [torch.cat(steps(*arguments), 1)]
 
 
 @torch.no_grad()
-def by_columns(sixteen, scale, lr, model, x, y, batch_size):
-    """Train one epoch; return loss and accuracy. ``sixteen`` takes sixteen steps."""
+def by_columns(scale, lr, model, x, y, batch_size, compiled=False):
+    """Train one epoch; return loss and accuracy."""
     weight, bias = model.weight, model.bias[:, None]  # (10, 784), (10, 1)
     order = torch.cat(batches(len(x), batch_size))
-    y, logits, size = y[order], [], 16 * batch_size
+    y, logits = y[order], []
+    size = 16 * batch_size if compiled else len(x)
     targets = EYE.index_select(1, y).split(size, 1)
     for indices, target in zip(order.split(size), targets, strict=True):
-        take = sixteen if len(indices) == size else steps  # what is left at the end
-        logits.append(take(scale, lr, weight, bias, x, indices, target, batch_size))
+        take = sixteen_steps if compiled and len(indices) == size else steps
+        logits += take(scale, lr, weight, bias, x, indices, target, batch_size)
     return column_metrics(torch.cat(logits, 1), y)
 
 
@@ -143,11 +152,11 @@ def make_rungs(lesson):
     def rows(step):
         return partial(lesson["with_test"], partial(by_steps, step, lr))
 
-    def columns(sixteen, scale, x):
+    def columns(scale, x, compiled=False):
         @torch.no_grad()
         def epoch(model):
             y, test_x, test_y = (lesson[n] for n in ("train_y", "test_x", "test_y"))
-            train = by_columns(sixteen, scale, lr, model, x, y, batch_size)
+            train = by_columns(scale, lr, model, x, y, batch_size, compiled)
             logits = torch.addmm(model.bias[:, None], model.weight, test_x.T)
             return *train, *column_metrics(logits, test_y)
 
@@ -157,11 +166,11 @@ def make_rungs(lesson):
         "no optimizer": rows(step_by_autograd),
         "gradient by hand": rows(step_by_hand),
         "fewer calls": rows(step_in_place),
-        "transposed logits": columns(steps, 1, images),
-        BYTES: columns(steps, 1 / 255, pixels),
+        "transposed logits": columns(1, images),
+        BYTES: columns(1 / 255, pixels),
     }
     if COMPILER:
-        rungs[COMPILED] = columns(torch.compile(steps, dynamic=False), 1 / 255, pixels)
+        rungs[COMPILED] = columns(1 / 255, pixels, compiled=True)
     else:
         print(f"left out: {COMPILED} (no C++ compiler)", file=sys.stderr)
     return rungs
@@ -174,14 +183,14 @@ def main():
     rungs = make_rungs(lesson)
     models = {name: copy.deepcopy(lesson["model"]) for name in rungs}
     times = {name: [] for name in [*rungs, "floor"]}
-    losses = {}
+    losses, clock = {}, partial(timed, clock=time.process_time)
     for _ in range(1 + args.repetitions):
         state = torch.get_rng_state()
         for name, rung in rungs.items():
             torch.set_rng_state(state)
-            seconds, (losses[name], *_) = timed(rung, models[name])
+            seconds, (losses[name], *_) = clock(rung, models[name])
             times[name].append(seconds)
-        times["floor"].append(timed(lesson["floor"])[0])
+        times["floor"].append(clock(lesson["floor"])[0])
 
     print(f"{machine}; medians of {args.repetitions} epochs\n")
     print("| rung | seconds | times faster | times the floor | loss | weights apart |")
