@@ -1,12 +1,14 @@
 """The parts of a training step of `ladder.py`, one by one.
 
-Prints the median of many calls of each part, on one thread:
+Prints the median of many calls of each part, on one thread. Only the time of the
+process itself counts:
 
     python benchmarks/step_parts.py
 """
 
 import itertools
 import statistics
+import time
 import timeit
 
 import torch
@@ -57,5 +59,7 @@ print(f"{machine}; medians of {args.repetitions} calls\n")
 print("| part | microseconds |")
 print("|---|---|")
 for name, part in parts.items():
-    seconds = timeit.repeat(part, number=1, repeat=args.repetitions)
+    seconds = timeit.repeat(
+        part, timer=time.process_time, number=1, repeat=args.repetitions
+    )
     print(f"| {name} | {1e6 * statistics.median(seconds):.1f} |")
