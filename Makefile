@@ -6,7 +6,7 @@ BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 SPHINX = $(BIN)/python -m sphinx -W -c docs
 
-.PHONY: run test test-all lint format docs translations thumbnails install install-test install-docs clean
+.PHONY: run test test-all test-processors test-avx2 test-sse lint format docs translations thumbnails install install-test install-docs clean
 
 run: install
 	$(BIN)/python examples/linear_regression_case1.py
@@ -16,6 +16,16 @@ test: install-test # minutes
 
 test-all: install-test install-docs # everything
 	$(PYTEST)
+
+# The quick tests, as if on other processors, whose rounding differs.
+test-processors: test-avx2 test-sse
+
+test-avx2: CPU = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
+test-sse: CPU = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+	ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
+test-avx2 test-sse: install-test
+	$(CPU) $(PYTEST) -m "not slow"
 
 lint: install-test
 	$(BIN)/ruff check
