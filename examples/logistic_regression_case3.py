@@ -107,8 +107,9 @@ for epoch in tqdm(range(len(history) + 1, args.epochs + 1), disable=None):
 # %%
 # Result
 # ------
-# The published loop takes the same steps, with a ``DataLoader``. What it prints with
-# seed 0 differs a little, since it averages over batches, of which the last is shorter.
+# The published loop takes such steps, with a ``DataLoader`` that draws another order.
+# It averages over batches, of which the last is shorter. So what it prints with seed 0
+# differs a little.
 
 published = {1: (1.7083, 0.5502, 1.3656, 0.6424), 3: (1.0299, 0.6895, 0.9887, 0.6829)}
 if (args.lr, args.batch_size, args.seed, args.sample) == (1e-3, 64, 0, False):
@@ -153,8 +154,8 @@ save_figure(fig, args.output / "logistic_regression_case3_published.png")
 #
 # The test set must not decide between them: the best of several test accuracies is
 # partly luck, and no unseen images would be left to measure the winner. So a sixth of
-# the training images is held out for *validation*. The split and the batches have a
-# random number generator of their own, so they do not depend on the run above.
+# the training images is held out for *validation*. The split and the batches are drawn
+# from the seed once more, so they do not depend on the run above.
 
 
 def five_epochs(n):
@@ -207,9 +208,9 @@ save_figure(fig, args.output / "logistic_regression_case3_rates.png")
 
 # %%
 # The best rate now trains on all training images, again for five epochs, and the result
-# is evaluated once on the test set. With the full data set its accuracy after five
-# epochs is close to that of the published rate after 100. It is again a last value, and
-# can differ by a few percentage points with another seed.
+# is evaluated once on the test set. This accuracy is again a last value, and can differ
+# by a few percentage points with another seed. With the full data set, compare it after
+# five epochs with that of the published rate after 100.
 
 chosen = copy.deepcopy(untrained)
 optimizer = torch.optim.SGD(chosen.parameters(), lr=best_lr)
@@ -297,6 +298,6 @@ save_state_dict(chosen, args.output / "logistic.pth")
 #    the random number generator.
 # 2. One batch holds all 4,000 images, so an epoch is one step instead of 63. With 63
 #    times the rate, ``--lr 0.063``, the accuracy is about the same as with 64.
-# 3. The lowest and the highest value of 0.1 are about 2 points apart instead of 9 (with
-#    seeds 1 to 11, 1 to 4 instead of 5 to 12). The best rate is now 1: its large first
-#    steps are followed by small ones. The chosen model still trains at a constant rate.
+# 3. The lowest and the highest value of 0.1 are about 2 points apart instead of 9. The
+#    best rate is now 1: its large first steps are followed by small ones. The chosen
+#    model still trains at a constant rate.
