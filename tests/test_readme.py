@@ -38,8 +38,10 @@ RUNS = {  # the options of a run, and the numbers of the row in their order
         lambda v: [v["losses"][-1], v["best_loss"].item()],
     ),
     "logistic_regression_case1": (
-        ["--published"],
-        lambda v: [v["new"][0].item(), 0.5, v["new"][1].item()],
+        [],
+        lambda v: [
+            float(t) for t in re.findall(r"\n(?:p|sc).*: weight (.+),", v["out"])
+        ],
     ),
     "logistic_regression_case2": (
         ["--published"],
