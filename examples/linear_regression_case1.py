@@ -45,7 +45,7 @@ model = nn.Linear(1, 1)
 start = [model.weight.item(), model.bias.item()]
 print(f"weight {start[0]:.3f}, bias {start[1]:.3f}")
 print("predictions", model(x).flatten().tolist())
-loss_fn = nn.MSELoss(reduction="sum")  # without reduction="sum": their mean
+loss_fn = nn.MSELoss(reduction="sum")  # "mean squared error", here the sum
 loss = loss_fn(model(x), y)
 print(f"loss {loss.item():.2f}")
 
@@ -60,7 +60,7 @@ print(f"loss {loss.item():.2f}")
 print("before backward():", model.weight.grad)
 loss.backward()
 print(f"after backward(): {model.weight.grad.item():.1f}")
-with torch.no_grad():  # nothing in here is recorded for backward()
+with torch.no_grad():  # PyTorch records what it computes for backward(), not here
     moved = loss_fn((model.weight + 0.001) * x + model.bias, y)
 print(f"measured: {(moved.item() - loss.item()) / 0.001:.1f}")
 
@@ -73,9 +73,9 @@ print(f"measured: {(moved.item() - loss.item()) / 0.001:.1f}")
 # ``weight = weight - lr * weight.grad``
 #
 # The *learning rate* (lr) sets the size of the step. This is *gradient descent*. An
-# *optimizer* does it for all parameters: its ``step()`` reads their ``grad``. (SGD is
-# *stochastic* gradient descent. What is random in it comes in logistic regression 3.)
+# *optimizer* does it for all parameters: its ``step()`` reads their ``grad``.
 
+# SGD: stochastic gradient descent (nothing is random here yet)
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 by_hand = model.weight.item() - args.lr * model.weight.grad.item()
 optimizer.step()
@@ -85,8 +85,8 @@ print(f"weight after one step: {model.weight.item():.4f}, by hand: {by_hand:.4f}
 # Training
 # --------
 # Now all of it, many times, from the same start: the same seed gives the same numbers.
-# One pass over all the data is an *epoch*. ``backward()`` adds to the gradients that
-# are there, so ``zero_grad()`` clears them first.
+# One pass over all the data is an *epoch*. ``backward()`` adds to the old gradients, so
+# ``zero_grad()`` clears them first.
 #
 # .. guess::
 #
@@ -109,9 +109,9 @@ for epoch in range(1, args.epochs + 1):
 # %%
 # Result
 # ------
-# The axis of the loss is logarithmic. A straight line there means that each epoch
-# multiplies the loss by the same factor. It is near 1, so this takes many epochs: a
-# larger weight with a smaller bias predicts nearly the same.
+# The axis of the loss is logarithmic. Where the curve is straight, each epoch
+# multiplies the loss by the same factor. Why is this factor so close to 1? A larger
+# weight with a smaller bias predicts nearly the same, so the gradient is small.
 
 weight, bias = model.weight.item(), model.bias.item()
 print(f"weight {weight:.3f}, bias {bias:.3f} (exact: 2 and 0)")
@@ -129,10 +129,10 @@ save_figure(fig, args.output / "linear_regression_case1.png")
 # %%
 # Choosing the learning rate
 # --------------------------
-# What does the rate do? Leave out the bias. The errors are (w - 2) times 1, 2 and 3, so
+# What does the rate do? Leave out the bias. For x = 1, 2 and 3 the error is (w - 2) x, so
 # the loss is :math:`(1 + 4 + 9) (w - 2)^2`, a parabola with its minimum at 2. Its
-# derivative is :math:`28 (w - 2)`. So a step at a rate of 0.01 removes 0.28 of the
-# distance to 2, and leaves 0.72 of it: the factor is :math:`1 - 28 \cdot 0.01`.
+# derivative is :math:`28 (w - 2)`. A step at a rate of 0.01 moves w by 0.28 (w - 2)
+# towards 2. It leaves 0.72 of the distance: the factor is :math:`1 - 28 \cdot 0.01`.
 #
 # .. guess::
 #
@@ -162,8 +162,8 @@ save_figure(fig, args.output / "linear_regression_case1_rates.png")
 # %%
 # The grey curve is the loss; the dots are the start and five steps. 0.01 is slow, 0.03
 # fast. 0.055 jumps to the other side at each step, but comes closer: it *converges*.
-# 0.075 jumps further away: it *diverges*. If the loss of your model grows from epoch to
-# epoch, divide the rate by 3. If it falls slowly, try a larger one.
+# 0.075 jumps further away: it *diverges*. With a model of your own, begin with 0.01. If
+# the loss grows, divide the rate by 3; if it falls slowly, multiply it by 3.
 #
 # .. interactive:: bowl
 
@@ -183,13 +183,13 @@ save_figure(fig, args.output / "linear_regression_case1_rates.png")
 #    expect in the last epoch? Write it down, then run
 #    ``python examples/linear_regression_case1.py --lr 0.01 --epochs 600``.
 # 2. *Change.* In the loop under *Training*, move the line ``optimizer.zero_grad()``: to
-#    the top of the loop, to its end, or between ``backward()`` and ``step()``. Which of
-#    the three spoils the training, and why? What happens without the line?
+#    the top of the loop, to its end (not into the ``if``), or between ``backward()``
+#    and ``step()``. Which one spoils the training, and why? And without the line?
 # 3. *Write.* Learn the line y = 3x - 1 from the four points with x = 0, 1, 2 and 3:
 #    data, model, loss, optimizer, loop, without looking at the code above. Put your
 #    lines in place of ``yours = None``. End with
-#    ``yours = [model.weight.item(), model.bias.item()]``. If it differs by little,
-#    training is not finished: take more epochs, or a larger rate.
+#    ``yours = [model.weight.item(), model.bias.item()]``. If it differs by little, take
+#    more epochs; if by much, a smaller rate.
 
 yours = None
 compare("weight and bias", yours, [3.0, -1.0], within=0.01)
