@@ -129,7 +129,7 @@ save_figure(fig, args.output / "linear_regression_case1.png")
 # %%
 # Choosing the learning rate
 # --------------------------
-# What does the rate do? Leave out the bias. For x = 1, 2 and 3 the error is (w - 2) x, so
+# What does the rate do? Leave out the bias. For x = 1, 2, 3 the error is (w - 2) x, so
 # the loss is :math:`(1 + 4 + 9) (w - 2)^2`, a parabola with its minimum at 2. Its
 # derivative is :math:`28 (w - 2)`. A step at a rate of 0.01 moves w by 0.28 (w - 2)
 # towards 2. It leaves 0.72 of the distance: the factor is :math:`1 - 28 \cdot 0.01`.
