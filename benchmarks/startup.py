@@ -30,7 +30,7 @@ import sklearn.linear_model
 LESSONS = {
     "linear_regression_case1": BARE,
     "linear_regression_case2": BARE + SKLEARN,
-    "linear_regression_case3": BARE,
+    "linear_regression_case3": BARE + SKLEARN,
 }
 
 

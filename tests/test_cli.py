@@ -34,8 +34,8 @@ except BaseException: pass
         (LINEAR, "--epochs", "0 ten 10000000000", 2),
         (LINEAR, "--lr", "nan 1e300", 2),
         *[(LINEAR, "--output", "/proc", 1)] * (sys.platform == "linux"),  # read-only
-        (LINEAR, "--seed", "-1 4294967296", 2),
-        (LINEAR, "--device", "gpu cuda:99", 2),
+        (LOGISTIC, "--seed", "-1 4294967296", 2),
+        (LOGISTIC, "--device", "gpu cuda:99", 2),
         (LINEAR, "--epoch", "3", 2),
         (LOGISTIC, "--lr", "1e38", 1),
     ],
