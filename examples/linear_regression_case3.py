@@ -4,8 +4,8 @@ Is training finished? Standardise the input; save and load a model
 
 The loss hardly falls any more. Is training finished? Here a line is trained twice on
 the same fifteen points. In the end both losses hardly fall, but only one line is right,
-the one with a *standardised* input. Afterwards you can standardise an input, check
-whether training is finished, and save and load a model.
+the one whose input was rescaled. Afterwards you can standardise an input, check whether
+training is finished, and save and load a model.
 """
 
 # %%
@@ -129,6 +129,11 @@ last = raw_losses[-100:]
 print(f"loss {last[-1]:.2f}, best {best_loss:.2f}; ", end="")
 print(f"change in the last {len(last)} epochs {last[-1] / last[0] - 1:+.1%}")
 
+# %%
+# At 0.0001 the loss nearly stands still, but the line is wrong. The loss alone does not
+# tell. Compare with a reference, or try a larger rate: if the loss then falls further,
+# training was not finished.
+
 ends = torch.tensor([[2.0], [11.0]])
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 left.plot(x, y, "ko", label="data")
@@ -143,10 +148,6 @@ right.set(xlabel="epoch", ylabel="loss")
 save_figure(fig, args.output / "linear_regression_case3.png")
 
 # %%
-# At 0.0001 the loss nearly stands still, but the line is wrong. The loss alone does not
-# tell. Compare with a reference, or try a larger rate: if the loss then falls further,
-# training was not finished.
-#
 # Why so slow?
 # ------------
 # Add 0.1 to the weight of a line and subtract 0.6 from its bias: its predictions near
