@@ -32,7 +32,10 @@ def printed(seen, start):
 
 RUNS = {  # the options of a run, and the numbers of the row in their order
     "linear_regression_case1": ([], lambda v: [v["weight"] * 4 + v["bias"]]),
-    "linear_regression_case2": ([], lambda v: [v["final_loss"], v["best_loss"]]),
+    "linear_regression_case2": (
+        [],
+        lambda v: [v["weight"], v["final_loss"], v["w"], v["best_loss"]],
+    ),
     "linear_regression_case3": (
         [],
         lambda v: [v["loss"], v["best_loss"], v["raw_losses"][-1]],
