@@ -104,7 +104,7 @@ print(f"scikit-learn: weight {w:.3f}, bias {b:.3f}, loss {best_loss:.2f}")
 # -------------
 # `torch.from_numpy` and ``tensor.numpy()`` do not copy: array and tensor share memory.
 # So do a parameter and its ``detach()``, whose use is not recorded for ``backward()``.
-# ``clone()`` copies. (Avoid ``.data``: it is ``detach()`` with fewer checks.)
+# ``clone()`` copies. (Old programs have ``.data``: a ``detach()`` with fewer checks.)
 
 array = np.zeros(3)
 tensor = torch.from_numpy(array)
@@ -128,8 +128,8 @@ except RuntimeError:
 
 # %%
 # Read it from the bottom. The last line says *what*: two types differ. (Double is
-# float64, Float is float32.) Then go up to the first line with the name of your file,
-# in a notebook of your cell. It says *where*: in ``forward``, called by ``model(...)``.
+# float64, Float is float32.) Go up from there to the first line with the name of your
+# file, in a notebook of your cell. It says *where*: in ``forward``.
 #
 # A forgotten axis
 # ----------------
@@ -145,7 +145,9 @@ print(table, "mean square", (table**2).mean())
 # It is a table: each prediction minus each target. PyTorch repeats column and row until
 # the shapes are equal: it *broadcasts* them. Only the diagonal holds the errors, all 0.
 # ``nn.MSELoss`` warns, "Using a target size ... that is different to the input size". A
-# formula of your own does not. Train with it, from the same start:
+# formula of your own does not. Train with it, from the same start. Each prediction is
+# now compared with all targets. The number with the smallest mean squared distance to
+# them is their mean. This distance is called their *variance*.
 
 torch.manual_seed(args.seed)
 wrong = Line()
@@ -167,9 +169,6 @@ ax.legend()
 save_figure(fig, args.output / "linear_regression_case2.png")
 
 # %%
-# The number with the smallest mean squared distance to the targets is their mean: the
-# model predicts it for every x. This distance, here the loss, is called *variance*.
-#
 # In short
 # --------
 # - Before you train, print the dtypes, and the shapes of ``model(x)`` and ``y``.
