@@ -94,8 +94,8 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs, log_every=200)
 # %%
 # Result
 # ------
-# Class 1 is predicted where its probability is above 0.5, so where the logit is above
-# 0. The *accuracy* is the share of right predictions.
+# Class 1 is predicted where its probability is above 0.5: where the logit is positive.
+# The *accuracy* is the share of right predictions.
 
 grid = torch.linspace(0, 5, 200).reshape(-1, 1)  # for the figures
 with torch.inference_mode():
