@@ -19,39 +19,23 @@ from lessons import (
 )
 
 SCRIPT = '''\
-r"""
+"""
 A title
 =======
-
 Text, with code::
 
-    python script.py
+    x
 
-- One.
-- Two,
+- One,
   longer.
 """
-
-# %%
-# Setup
-# -----
-
-x = 1
-
-# %%
-# .. guess::
-#
-#    Is it
-#    so?
 
 # %%
 # In short
 # --------
 # - A tensor::
 #
-#       x = 1
-#
-# - Nothing else.
+#       x
 #
 # Next: more.
 
@@ -59,30 +43,24 @@ x = 1
 # Try it
 # ------
 # 1. First.
-# 2. Second.
 
-y = 2
-
-# %%
-# Answers
-# -------
-# 1. A long answer.
+x = 1
 '''
 
 
 def test_parts_of_a_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    found = cells(script)
-    titles = ["A title", "Setup", "Setup", "In short", "Try it", "Answers"]
-    assert [cell.section for cell in found] == titles
-    assert [cell.code.strip() for cell in found] == ["", "x = 1", "", "", "y = 2", ""]
-    texts = ["Text, with code::", "One.", "Two, longer."]
-    assert paragraphs(found[0].prose) == texts
-    assert paragraphs(found[2].prose) == ["Is it so?"]
-    assert in_short(script) == "- A tensor::\n\n      x = 1\n\n- Nothing else."
-    script.write_text(SCRIPT.replace("Is it", "word " * 300).replace("In short", "No"))
-    assert count_minutes(script) == 12  # 2 of them for the words, 10 for two tasks
+    first, _, last = cells(script)
+    assert (first.section, last.section, last.code) == (
+        "A title",
+        "Try it",
+        "\nx = 1\n",
+    )
+    assert paragraphs(first.prose) == ["Text, with code::", "One, longer."]
+    assert in_short(script) == "- A tensor::\n\n      x"
+    script.write_text(SCRIPT.replace("Text", "word " * 300).replace("In short", "No"))
+    assert count_minutes(script) == 7  # 2 of them for the words, 5 for the task
     assert in_short(script) == ""
 
 

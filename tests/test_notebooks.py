@@ -85,18 +85,9 @@ def test_the_cells_that_it_brings(tmp_path, lesson):
     assert (tmp_path / "common.py").read_text() == "mine"
 
 
-TEXT = """\
-Answers
--------
-1. Yes,
-   it is.
-2. So::
-
-       if x:
-           y = 1
-
-   And more.
-"""
+ANSWERS = (
+    "Answers\n-------\n1. Yes,\n   it is.\n2. So::\n\n       if x:\n           y\n"
+)
 MARKDOWN = """\
 Answers
 -------
@@ -114,17 +105,15 @@ So:
 
 ```
 if x:
-    y = 1
+    y
 ```
-
-And more.
 
 </details>
 """
 
 
 def test_markdown():
-    assert to_markdown(TEXT) == MARKDOWN
+    assert to_markdown(ANSWERS) == MARKDOWN
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
     assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
     for lesson in LESSONS:
