@@ -82,7 +82,7 @@ def test_case1_arrives(lesson, seed):
         lambda p: np.sum(np.logaddexp(0, p @ AX) - Y * (p @ AX)) + p[0] ** 2 / 2,
         (1, -2),
     ).x
-    assert numbers(text) == pytest.approx([loss, twice, w, b, *best, *best], abs=2e-3)
+    assert numbers(text) == pytest.approx([loss, twice, w, b, *best, *best], abs=1e-3)
 
 
 def test_case1_the_loss(lesson):
