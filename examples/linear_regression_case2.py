@@ -159,7 +159,6 @@ for _ in range(args.epochs):
     optimizer.step()
 print(f"loss {loss.item():.1f}, variance of the targets {targets.var():.1f}")
 print(f"prediction {wrong(x[:1]).item():.3f}, mean of the targets {targets.mean():.3f}")
-
 fig, ax = plt.subplots()
 ax.plot(features, targets, "k.", alpha=0.2)
 ax.plot(features, weight * features + bias, label="targets (1000, 1)")

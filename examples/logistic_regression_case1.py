@@ -55,7 +55,6 @@ print(torch.sigmoid(torch.tensor([-5.0, -2.0, 0.0, 2.0, 5.0])))
 
 p = torch.tensor([0.99, 0.5, 0.25, 0.01])
 print(-p.log())
-
 z, q = torch.linspace(-6, 6, 200), torch.linspace(0.005, 1, 200)
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
 left.plot(z, torch.sigmoid(z))
@@ -105,7 +104,6 @@ accuracy = ((logits > 0) == (y == 1)).float().mean().item()
 best = LogisticRegression().fit(x.numpy(), y.flatten().numpy())
 score = best.score(x.numpy(), y.flatten().numpy())
 print(f"accuracy {accuracy:.2f}, of scikit-learn's LogisticRegression {score:.2f}")
-
 fig, ax = plt.subplots()
 ax.plot(grid, line, "C1--", label="logit, w x + b")
 ax.plot(grid, torch.sigmoid(line), label="probability, its sigmoid")
