@@ -10,7 +10,7 @@ from sklearn.datasets import make_regression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from conftest import fails, run_changed, script
+from conftest import run_changed, script
 
 CASE1, CASE2, CASE3 = (f"linear_regression_case{case}" for case in (1, 2, 3))
 SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])
