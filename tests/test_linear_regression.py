@@ -187,7 +187,8 @@ def test_case2_try_it(lesson, output, seed):
     assert seed or f"scikit-learn's, {weight:.0f}" in answer
     run = run_changed(CASE2, output, change, "--seed", seed)
     assert re.findall(r"epoch +[3-9]\d* .*loss (.+)", run.out)[-1] == "nan"
-    run = run_changed(CASE2, output, change, "--seed", seed, "--lr", "1e-4")
+    rate = re.search(r"--lr ([^`]+)", answer)[1]
+    run = run_changed(CASE2, output, change, "--seed", seed, "--lr", rate)
     assert run.vars["weight"] == pytest.approx(usual, rel=1e-4)
 
 
