@@ -198,7 +198,7 @@ report("raw, 0.1, Adam", Line(), Adam, lr=0.1)
 #   model, as buffers.
 # - Save the ``state_dict``; load it into a new model of the same class.
 #
-# Next: from a line to a probability.
+# Next: a model that says yes or no.
 
 # %%
 # Try it
