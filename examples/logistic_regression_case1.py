@@ -3,9 +3,9 @@ From a line to a probability
 ============================
 
 How does a model predict yes or no? A line returns any number: 2.7, or -40. The
-*sigmoid* turns each number into a probability. A line with a sigmoid is called
-*logistic regression*. Here it predicts from hours of study whether somebody passes an
-exam. Afterwards you can train a model for two classes, and read its outputs.
+*sigmoid* turns each number into a *probability*, from 0 to 1. A line with a sigmoid is
+called *logistic regression*. Here it predicts from hours of study whether somebody
+passes an exam. Afterwards you can train a model for two classes, and read its outputs.
 """
 
 # %%

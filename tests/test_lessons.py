@@ -98,4 +98,3 @@ def test_terms_are_introduced_before_they_are_used():
     assert known == introductions().keys()
     text = "\n".join(f"{term} in {where}" for term, where in early.items())
     assert len(early) <= 9, text  # 0 when all lessons are rewritten
-    assert len(early) <= 10, text  # 0 when all lessons are rewritten
