@@ -318,6 +318,7 @@ def test_case3_try_it(lesson, published, tmp_path):
         losses = raw.losses([0, -2], rate, 20_000)
         count = (losses > 1.001 * raw.loss(raw.best)).sum()
         assert count == pytest.approx(needed, rel=0.02)
+        assert f" {needed:,}" in answer
     buffer = 'self.register_buffer("mean", torch.as_tensor(mean))'
     change = (buffer, "self.mean = torch.as_tensor(mean)")
     runs = run_changed(CASE3, tmp_path / "outputs", change), lesson(CASE3)
