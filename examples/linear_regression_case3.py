@@ -45,7 +45,6 @@ x, y = points[:3].reshape(15, 1), points[3:].reshape(15, 1)
 
 mean, std = x.mean(), x.std(correction=0)  # divide by n, as scikit-learn does
 z = (x - mean) / std
-print(f"x: mean {mean:.2f}, standard deviation {std:.2f}")
 for i in range(3):
     print(f"x {x[i].item():.3f}  z {z[i].item():6.3f}  y {y[i].item():.3f}")
 
@@ -135,16 +134,13 @@ print(f"change in the last {len(last)} epochs {last[-1] / last[0] - 1:+.1%}")
 # training was not finished.
 
 ends = torch.tensor([[2.0], [11.0]])
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-left.plot(x, y, "ko", label="data")
+fig, ax = plt.subplots()
+ax.plot(x, y, "ko", label="data")
 with torch.inference_mode():
-    left.plot(ends, model(ends), "C0", label=f"standardised, loss {loss:.2f}")
-    left.plot(ends, raw_model(ends), "C1--", label=f"raw, loss {last[-1]:.2f}")
-left.set(xlabel="x", ylabel="y")
-left.legend()
-right.loglog(range(1, 101), losses, "C0")
-right.loglog(range(1, args.epochs + 1), raw_losses, "C1--")
-right.set(xlabel="epoch", ylabel="loss")
+    ax.plot(ends, model(ends), "C0", label=f"standardised, loss {loss:.2f}")
+    ax.plot(ends, raw_model(ends), "C1--", label=f"raw, loss {last[-1]:.2f}")
+ax.set(xlabel="x", ylabel="y")
+ax.legend()
 save_figure(fig, args.output / "linear_regression_case3.png")
 
 # %%
