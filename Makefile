@@ -25,7 +25,7 @@ test-avx2: CPU = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 test-sse: CPU = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
 	ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
 test-avx2 test-sse: install-test
-	$(CPU) $(PYTEST) -m "not slow"
+	$(CPU) $(PYTEST) -m "not slow" $(TESTS)
 
 lint: install-test
 	$(BIN)/ruff check
