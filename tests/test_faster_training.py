@@ -156,9 +156,11 @@ def test_what_is_said_of_the_speed_is_recorded(seen):
     assert parts["softmax, transposed"] < parts["softmax, 64 rows of 10"]
     assert parts["`amax(0)` and `gather`"] < parts["`argmax(0)`, logits of an epoch"]
     assert parts["a new batch, as bytes"] < parts["a new batch"]
-    rows = {n: row[3] for n, row in recorded("Beside its peers").items() if row[4:]}
-    rows |= {peers.FLOOR: 1}
-    assert rows["our ladder, pixels as bytes"] > 1
+    rows = {n: row[3] for n, row in recorded("Beside its peers").items() if row[3:]}
+    fastest = sorted(rows, key=rows.get)[1:4]
+    assert fastest[0].endswith(ladder.COMPILED)
+    assert fastest[1].startswith("JAX, `jit` of an epoch")
+    assert fastest[2].endswith(ladder.BYTES)
 
 
 @pytest.mark.slow
