@@ -63,6 +63,12 @@ def run_changed(name, output, change, *argv):
     return run_in_process(output.parent / name, output, *argv)
 
 
+def quick(name):
+    """The options of a short run, as far as a lesson has them."""
+    source, few = script(name).read_text("utf-8"), {"epochs": 2, "sample": True}
+    return {key: few[key] for key in few if f"{key}=" in source}
+
+
 @pytest.fixture(scope="session")
 def lesson(tmp_path_factory):
     """Run a lesson in this process, each command line once for all tests that ask."""

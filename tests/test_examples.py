@@ -1,32 +1,17 @@
-"""Does every lesson run as a reader runs it? A new lesson is one more line here."""
+"""Does every lesson run as a reader runs it?"""
 
 import shutil
 
 import pytest
 
-from conftest import NAMES, ROOT, environment
-
-OPTIONS = {
-    "linear_regression_case1": "--epochs 2",
-    "linear_regression_case2": "--epochs 2",
-    "linear_regression_case3": "--epochs 2",
-    "logistic_regression_case1": "--epochs 2",
-    "logistic_regression_case2": "--epochs 2",
-    "logistic_regression_case3": "--epochs 2 --sample",
-    "use_saved_model": "",
-    "classification": "--epochs 2",
-    "activation_functions": "",
-    "model_selection": "--epochs 2",
-    "faster_training": "--epochs 2 --sample",
-    "distributed_logistic_regression": "--epochs 2 --sample",
-    "published_runs": "--epochs 2 --sample",
-}
+from conftest import NAMES, ROOT, environment, quick
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lesson(run, output, tmp_path, name):
     """No warning, at least one figure, and nothing outside the folder of outputs."""
-    done = run(name, *OPTIONS[name].split())
+    flags = {"epochs": "--epochs=2", "sample": "--sample"}
+    done = run(name, *map(flags.get, quick(name)))
     assert (done.returncode, done.stderr) == (0, "")
     assert {p.read_bytes()[:4] for p in output.glob(f"{name}*.png")} == {b"\x89PNG"}
     assert list(tmp_path.iterdir()) == [output]

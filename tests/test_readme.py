@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,74 +21,53 @@ def shown(name):
     return re.findall(r"\d+\.\d+", ROWS[name].split(" | ")[1])
 
 
-def mean_of_steep(seen):
-    return seen["derivative"](seen["torch"].sigmoid, seen["torch"].zeros(1)).item()
+def printed(seen, start, first, end):
+    """Some of the decimal numbers in the line with that start."""
+    (line,) = re.findall(rf"^{start}.*", seen.out, re.M)
+    return [float(text) for text in re.findall(r"\d\.\d+", line)[first:end]]
 
 
-def printed(seen, start):
-    """The accuracy, and its interval if there is one, in the line with that start."""
-    (line,) = (line for line in seen["out"].splitlines() if line.startswith(start))
-    return [float(text) for text in re.findall(r"\d\.\d+", line)[1:]]
-
-
-RUNS = {  # the options of a run, and the numbers of the row in their order
-    "linear_regression_case1": ([], lambda v: [v["weight"] * 4 + v["bias"]]),
-    "linear_regression_case2": (
-        [],
-        lambda v: [v["weight"], v["final_loss"], v["w"], v["best_loss"]],
+NUMBERS = {  # of a row, in their order
+    "linear_regression_case1": lambda v: [v.weight * 4 + v.bias],
+    "linear_regression_case2": lambda v: [v.weight, v.final_loss, v.w, v.best_loss],
+    "linear_regression_case3": lambda v: [v.loss, v.best_loss, v.raw_losses[-1]],
+    "logistic_regression_case1": lambda v: (
+        printed(v, "penal", 0, 1) + printed(v, "sci", 0, 1)
     ),
-    "linear_regression_case3": (
-        [],
-        lambda v: [v["loss"], v["best_loss"], v["raw_losses"][-1]],
-    ),
-    "logistic_regression_case1": (
-        [],
-        lambda v: [
-            float(t) for t in re.findall(r"\n(?:p|sc).*: weight (.+),", v["out"])
-        ],
-    ),
-    "logistic_regression_case2": (
-        ["--published"],
-        lambda v: [v["losses"][1950], v["entropy"]],
-    ),
-    "use_saved_model": ([], lambda v: [v["values"][3, 0].item()]),
-    "classification": (
-        [],
-        lambda v: [v["accuracy"], v["best_accuracy"]],
-    ),
-    "activation_functions": ([], lambda v: [mean_of_steep(v), 0.25]),
-    "model_selection": (
-        [],
-        lambda v: printed(v, "chosen  ") + printed(v, "scikit-learn")[:1],
-    ),
-    "logistic_regression_case3": (
-        [],
-        lambda v: [v["history"][-1][3], v["test_accuracy"], v["converged"][3]],
-    ),
-    "distributed_logistic_regression": (
-        [],
-        lambda v: [v["history"][-1][3], v["single_history"][-1][3]],
-    ),
-    "published_runs": (
-        ["--sample"],
-        lambda v: [v["prediction"], v["prediction_2018"]],
-    ),
+    "logistic_regression_case2": lambda v: [v.losses[1950], v.entropy],
+    "use_saved_model": lambda v: [v.values[3, 0].item()],
+    "classification": lambda v: [v.accuracy, v.best_accuracy],
+    "activation_functions": lambda v: [
+        v.derivative(v.torch.sigmoid, v.torch.zeros(1)),
+        0.25,
+    ],
+    "model_selection": lambda v: printed(v, "chosen  ", 1, 4) + printed(v, "sci", 1, 2),
+    "logistic_regression_case3": lambda v: [
+        v.history[-1][3],
+        v.test_accuracy,
+        v.converged[3],
+    ],
+    "distributed_logistic_regression": lambda v: [
+        v.history[-1][3],
+        v.single_history[-1][3],
+    ],
+    "published_runs": lambda v: [v.prediction, v.prediction_2018],
 }
+ARGV = {"logistic_regression_case2": ["--published"], "published_runs": ["--sample"]}
 SLOW = [f"logistic_regression_case{case}" for case in (2, 3)]
 SLOW += ["distributed_logistic_regression"]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RUNS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NUMBERS]
 )
 def test_results(lesson, name):
     """As printed; on another machine the last digit may differ by one."""
-    argv, numbers = RUNS[name]
-    run = lesson(name, *argv)
-    expected = numbers(run.vars | {"out": run.out})
+    run = lesson(name, *ARGV.get(name, []))
+    expected = NUMBERS[name](SimpleNamespace(**run.vars | {"out": run.out}))
     for text, number in zip(shown(name), expected, strict=True):
         digits = len(text.partition(".")[2])
-        assert float(text) == pytest.approx(number, abs=1.5 * 10**-digits)
+        assert float(text) == pytest.approx(float(number), abs=1.5 * 10**-digits)
 
 
 def test_speed_is_that_of_the_benchmarks():
