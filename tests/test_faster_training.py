@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import approx_fprime
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
@@ -29,7 +28,6 @@ TEST = torch.arange(1000)
 README = (ROOT / "benchmarks/README.md").read_text("utf-8")
 OTHERS = [(1, 64), (2, 64), (3, 64), (7, 64), (0, 7), (0, 500)]
 OTHERS = [pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS]
-OTHER_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 7)]
 
 
 @pytest.fixture(scope="module")
@@ -83,26 +81,6 @@ def test_every_rung_is_the_published_loop(lesson, torchvision_sets, seed, batch_
         check(trained, [rung(trained) for _ in range(2)], expected, history)
     case_3 = lesson("logistic_regression_case3", *options)
     check(case_3.vars["model"], case_3.vars["history"], expected, history)
-
-
-def test_images_are_those_of_torchvision(seen, torchvision_sets):
-    ours = seen["ImageDataset"](seen["train_x"], seen["train_y"])
-    batches = [next(iter(DataLoader(x, 4000))) for x in (ours, torchvision_sets[0])]
-    assert all(map(torch.equal, *batches))
-
-
-def test_gradient_by_hand_against_differences(seen):
-    rng = np.random.default_rng(0)
-    x, y, start = rng.random((5, 12)), np.array([3, 0, 9, 3, 1]), rng.normal(size=130)
-
-    def loss(parameters):
-        logits = x @ parameters[:120].reshape(10, 12).T + parameters[120:]
-        return (np.log(np.exp(logits).sum(1)) - logits[range(5), y]).mean()
-
-    expected = start - LR * approx_fprime(start, loss)
-    moved, *batch = map(torch.from_numpy, (start, x, y))  # float64, shared with NumPy
-    ladder.step_by_hand(LR, moved[:120].view(10, 12), moved[120:], *batch)
-    assert np.allclose(start, expected, atol=1e-6 * LR)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 500])
@@ -175,15 +153,7 @@ def proof(run):  # as printed
     return np.array(re.findall(r"loss (\S+), weights (\S+) apart", run.out), float).T
 
 
-@pytest.mark.slow
-def test_answer_1(lesson):
-    for options in ([], ["--batch-size", 512]):
-        run = lesson(NAME, *options)
-        assert f"{run.vars['metrics'][0]:.2f}" in TRY_IT
-        assert proof(run)[1].max() < 1e-6
-
-
-@pytest.mark.parametrize("seed", [0, *OTHER_SEEDS])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_answers_2_and_3(output, seed):
     literals = re.findall("``(.+?)``", TRY_IT)
     change, option = literals[2:4], [literals[4], "--seed", seed]

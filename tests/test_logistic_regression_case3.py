@@ -8,8 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 from checkpoint import load
-from common import evaluate
-from conftest import ROOT, run_changed, run_in_process, script
+from conftest import ROOT, run_changed, script
 
 NAME = "logistic_regression_case3"
 SAMPLE, SLOW = ("--sample", "--seed"), pytest.mark.slow
@@ -110,20 +109,6 @@ def test_weights_and_metrics_of_the_saved_model(seen):
     assert (x[:, corners] > 0).mean(axis=0).max() < 1 / 200
     change = abs(w - run["untrained"].weight.detach().numpy())
     assert change[:, corners].mean() < change.mean() / 20
-
-
-def test_try_it_1_a_resumed_run_leaves_the_same_files(lesson, tmp_path, monkeypatch):
-    calls, argv = [], (*SAMPLE, 0, "--epochs", 40)
-    whole = lesson(NAME, *argv)
-    monkeypatch.setattr("common.evaluate", lambda *a: calls.append(a) or evaluate(*a))
-    run = run_in_process(NAME, tmp_path, *SAMPLE, 0, "--epochs", 20).vars
-    asked = [model for model, x, *_ in calls if len(x) == 1000]  # about the test set
-    assert asked == [run["model"]] * 21 + [run["chosen"]]
-    for _ in range(2):  # the second time, all epochs are done
-        again = run_in_process(NAME, tmp_path, *argv, "--resume")
-        assert again.vars["history"] == whole.vars["history"]
-        for path in [*whole.output.glob("*.png"), whole.output / "logistic.pth"]:
-            assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
 def test_try_it_2_a_batch_of_all_images(lesson):
