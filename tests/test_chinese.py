@@ -13,8 +13,6 @@ from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
 from figures import WORDS
 from lessons import GLOSSARY, LESSONS, ROWS
-from notebooks import notebook
-from test_notebooks import run_alone
 from translate import CATALOGUE, extract_messages, translate_script
 
 ENTRIES = polib.pofile(str(CATALOGUE))
@@ -97,16 +95,6 @@ def test_code_cells_are_equal(tmp_path, lesson):
         else:
             assert re.search(f"[{HAN}]", text)
             assert [m for m in LONG if m in text] == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [NAMES[1], "logistic_regression_case1", NAMES[-4]])
-def test_notebook_alone(tmp_path, name):
-    script = translate_script(ROOT / f"examples/{name}.py", tmp_path)
-    text = notebook(script)
-    script.unlink()
-    outputs = run_alone(text, tmp_path)
-    assert any("image/png" in out.get("data", {}) for out in outputs)
 
 
 def test_readme():

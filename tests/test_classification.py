@@ -54,9 +54,8 @@ def test_learned_model_beside_the_best(lesson, argv):
         assert curve[-1] > 5 * lowest[0] == 5 * run.vars["best_loss"]
 
 
-@pytest.mark.parametrize("argv", [QUICK])
-def test_pauses_change_nothing(lesson, argv):
-    run = lesson(NAME, *argv)
+def test_pauses_change_nothing(lesson):
+    run = lesson(NAME, *QUICK)
     torch.manual_seed(0)
     torch.randn(200, 2)  # the points
     model = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 2))
@@ -108,5 +107,3 @@ def test_xor_needs_the_hidden_layer(lesson, argv):
     assert list(run.vars["xor"].values()) == pytest.approx(accuracies, abs=1e-5)
     assert 0.45 < accuracies[0] < 0.55
     assert 0.94 < accuracies[1] < 0.957
-    pale, deep = (np.abs(ax.images[0].get_array() - 0.5) for ax in run.vars["axes"])
-    assert pale.mean() < 0.1 < 0.3 < deep.mean()

@@ -127,6 +127,3 @@ def test_nowhere_to_write(start):
         process = start(LINEAR, stdout=full)
     error_line(process.stderr.read())
     assert process.wait() == 1
-    process = start(LINEAR, "--output", __file__)  # no folder
-    error_line(process.stderr.read(), __file__)
-    assert process.wait() == 1

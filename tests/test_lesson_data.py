@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import random
-import runpy
 import shutil
 import socket
 import threading
@@ -18,7 +17,7 @@ from torchvision.datasets import FashionMNIST, utils
 from torchvision.transforms import ToTensor
 
 import lesson_data as data
-from conftest import ROOT, error_line, fails
+from conftest import error_line, fails
 from lesson_data import DIABETES, load_fashion_mnist, read_csv, read_files
 
 ROWS = "1,2.5,0\n3,-4e2,1\n3,7,1\n"
@@ -45,11 +44,6 @@ def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
     assert ("pandas" in out) == first.startswith("0")
 
 
-def test_a_first_row_of_two_numbers_is_data(tmp_path):
-    """With a third cell, 0 or 2, it would be the header that pandas writes."""
-    assert read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0].tolist() == [[0], [5], [6]]
-
-
 def test_label_column(tmp_path, capsys):
     path = table(tmp_path, "y,a;,z\n1,5,0\n0,True,1\n1,false,1\n")
     for label in ("y", "1"):
@@ -59,6 +53,8 @@ def test_label_column(tmp_path, capsys):
         assert (labels.tolist(), names) == ([1, 0, 1], ["a;", "z"])
     for label in ("0", "4", "-1", "x", "9" * 9999):
         fails(capsys, ["--label", path, label[:9]], read_csv, path, label, code=2)
+    # A first row of numbers is data, unless a third cell makes it a header of pandas.
+    assert read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0].tolist() == [[0], [5], [6]]
     path = table(tmp_path, "0,1,2,y\n1,5,7,0\n0,6,8,1\n1,7,7,1\n")  # a name wins
     assert read_csv(path, "2")[0].tolist() == [[1, 5, 0], [0, 6, 1], [1, 7, 1]]
 
@@ -78,15 +74,13 @@ def test_missing_cells_and_files(tmp_path, capsys):
     [
         ("0\n1\n", ["row 1"]),
         (ROWS + "1,1e39,0\n", ["row 4, column 2:", "'1e39'"]),  # inf in float32
-        (ROWS + "1,1_0,0\n", ["row 4, column 2:", "'1_0'"]),
         (f"\n{ROWS}1,{9999 * 'x'},0\n", ["row 5, column 2:", f"'{39 * 'x'}\n"]),
         (ROWS + "1,2,3,0\n", ["row 4", "4 cells"]),
         (ROWS + '1,"2"5,0\n', ["table.csv"]),
         (ROWS + "1,2,\n", ["row 4", "column 3", "label"]),
         (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
         ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
-        (",a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),  # from pandas
-        ("Unnamed: 0,a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),
+        ("Unnamed: 0,a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),  # from pandas
         ("a,y,\n5,0,\n6,1,\n", ["column 3 is empty"]),  # a comma ends each line
         ("a,b,y\n5,?,0\n6,NA,1\n", ["column 2 is empty"]),
         ("a,y,\n5,0\n6,1\n", ["row 2", "2 cells", "comma"]),
@@ -128,7 +122,6 @@ def test_diabetes_table():
     assert (features.shape, labels.sum()) == ((768, 8), 268)
     zeros = (features == 0).sum(axis=0)  # missing in columns 1 to 5
     assert zeros.tolist() == [111, 5, 35, 227, 374, 11, 0, 0]
-    assert np.allclose(features.mean(axis=0)[[1, 7]], [120.8945, 33.2409], atol=1e-4)
 
 
 @pytest.mark.parametrize("sample", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -146,15 +139,12 @@ def test_images_are_those_of_torchvision(tmp_path, sample):
 
 
 @pytest.mark.slow
-def test_sample_is_the_first_images_of_each_class(tmp_path, monkeypatch):
+def test_sample_is_the_first_images_of_each_class():
     sample, full = load_fashion_mnist(True, "cpu"), load_fashion_mnist(False, "cpu")
     for i, count in ((0, 400), (2, 100)):
         for c in range(10):
             real = full[i][full[i + 1] == c][:count]
             assert torch.equal(sample[i][sample[i + 1] == c], real)
-    monkeypatch.setattr(data, "SAMPLE_FOLDER", tmp_path)
-    runpy.run_path(str(ROOT / "data/make_fashion_mnist_sample.py"))
-    assert read_files(sample=True) == UNPACKED
 
 
 LABELS = "train-labels-idx1-ubyte.gz"

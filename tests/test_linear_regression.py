@@ -229,8 +229,7 @@ def test_case3_arrives(lesson, published):
 
 def test_case3_stands_still(lesson, published):
     run, (raw, scaled, _) = lesson(CASE3), points3(published)
-    path = raw.path([0, -2], 1e-4, 1999)
-    losses = raw.loss(path)
+    losses = raw.losses([0, -2], 1e-4, 1999)
     assert run.vars["raw_losses"] == pytest.approx(losses, rel=1e-4)
     assert f"loss {losses[-1]:.2f}, best {raw.loss(raw.best):.2f}; change" in run.out
     assert f"last 100 epochs {losses[-1] / losses[-100] - 1:+.1%}\n" in run.out

@@ -131,8 +131,6 @@ def test_try_it_3_a_rate_that_falls_to_zero(lesson, output, seed):
     before, after = (np.ptp(c[0.1][-20:]) for c in (usual, falling["curves"]))
     assert after < before / 2
     assert falling["best_lr"] == 1
-    if seed == 0:
-        assert (before, after) == pytest.approx((0.09, 0.02), abs=0.005)
 
 
 @SLOW

@@ -94,15 +94,6 @@ def test_what_could_not_be_loaded_is_not_saved(capsys):
     assert os.listdir() == [str(PATH)]
 
 
-@pytest.mark.parametrize(("name", "left"), [("a", ["a.png"]), ("a.svg", ["a.svg"])])
-def test_the_suffix_says_the_format(name, left):
-    save_figure(Figure(), name)
-    assert os.listdir() == left
-    with pytest.raises(ValueError, match="what"):
-        save_figure(Figure(), "a.what")
-    assert os.listdir() == left
-
-
 def test_a_window_where_there_is_a_screen(monkeypatch):
     at_exit, fig = [], Figure()
     fig.canvas.required_interactive_framework = "qt"

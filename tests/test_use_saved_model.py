@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from conftest import ROOT, fails, run_in_process
 
@@ -28,7 +28,6 @@ KINDS = {
     "on_grey.png": photograph([250, 240, 230], [150, 150, 150]),
     "clear.png": photograph([30, 60, 120, 255], [0, 0, 0, 0]),
     "white_clear.png": photograph([255, 255, 255, 255], [255, 255, 255, 0]),
-    "colours.gif": photograph([200, 0, 0], WHITE),
     "print.jpg": photograph([30, 60, 120], WHITE).convert("CMYK"),
     "huge.jpg": photograph([0, 0, 0], WHITE).resize((3530, 4010)),
     "soft.webp": photograph([0, 0, 0], WHITE).filter(ImageFilter.BoxBlur(2)),
@@ -67,12 +66,8 @@ def test_samples_and_shares_by_numpy(lesson):
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert v["values"][:, 0].numpy() == pytest.approx(p.max(axis=1), abs=1e-5)
     first, second = np.argsort(-logits)[:, :2].T
-    assert [v["CLASSES"][k] for k in first] == [
-        "Ankle boot",
-        "T-shirt/top",
-        "Bag",
-        "Dress",
-    ]
+    names = " ".join(v["CLASSES"][k] for k in first)
+    assert names == "Ankle boot T-shirt/top Bag Dress"
     n = np.arange(4)
     difference = (logits - bias)[n, first] - (logits - bias)[n, second]
     assert v["shares"].sum(axis=(1, 2)) == pytest.approx(difference, abs=1e-4)
@@ -92,9 +87,7 @@ DAMAGED = {
     "folder": lambda path: path.mkdir(),
     "text": lambda path: path.write_text("shirt"),
     "truncated": lambda path: path.write_bytes((IMAGES / "bag.png").read_bytes()[:999]),
-    "too large": lambda path: ImageOps.expand(
-        Image.new("1", (9000, 9000), 1), 500
-    ).save(path),
+    "too large": lambda path: Image.linear_gradient("L").resize([9999] * 2).save(path),
     "blank": lambda path: Image.new("RGB", (50, 50), "white").save(path),
 }
 
