@@ -29,6 +29,8 @@ WRITE_MODULES = """\
 for name, text in FILES.items():
     if not Path(name).exists():
         Path(name).write_text(text + "\\n", encoding="utf-8")
+    elif Path(name).read_text(encoding="utf-8") != text + "\\n":
+        print(name, "is another one here; if an import fails, use an empty folder")
 """
 DATA_CELL = """\
 import base64
@@ -92,10 +94,10 @@ def to_markdown(text):
     """Write in Markdown what Sphinx-Gallery leaves: guesses, code, answers in folds."""
     text = re.sub(r"^\.\. interactive::.*\n*", "", text, flags=re.M)
     text = re.sub(r"^\.\. guess::\s+", f"**{_('Guess first')}:** ", text, flags=re.M)
-    title, _line, answers = text.partition("\n-------\n")
-    if title.strip() in ("Answers", load_catalogue()["Answers"]):
+    title, line, answers = (*text.split("\n", 2), "", "")[:3]
+    if title in ("Answers", load_catalogue()["Answers"]):
         before, *answers = re.split(r"^\d+\. ", answers, flags=re.M)
-        text = f"{title}\n-------\n{before}"
+        text = f"{title}\n{line}\n{before}"
         for i, answer in enumerate(answers, 1):
             body = textwrap.dedent(f"   {answer}").strip()
             summary = f"<summary>{_('Answer %d') % i}</summary>"

@@ -52,10 +52,7 @@ def save(data: object, path: str | Path) -> None:
         torch.save(data, buffer)
         torch.load(io.BytesIO(buffer.getvalue()), "cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        fail(
-            f"cannot save {path}: only tensors and plain data can be loaded ({reason})"
-        )
+        fail(f"cannot save {path}: no tensors and plain data ({type(error).__name__})")
     with replacing(path) as part:
         part.write_bytes(buffer.getvalue())
 

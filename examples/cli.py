@@ -17,7 +17,7 @@ import torch
 
 # Data and outputs are beside examples/, or beside this file where it was downloaded.
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent if (HERE / "README.md").exists() else HERE
+ROOT = HERE.parent if (HERE.parent / "data/published_runs.json").exists() else HERE
 
 HELP = {
     "epochs": "passes over the training data",
@@ -89,7 +89,7 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
             how = {"action": "store_true"}
         if kind is list:
             flag, how = name, {"nargs": "*", "metavar": name.upper()}
-        parser.add_argument(flag, default=default, help=HELP[name], **how)
+        parser.add_argument(flag, default=default, help=HELP.get(name), **how)
     script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
     started = Path(script).resolve() == Path(sys.argv[0]).resolve()
     args = parser.parse_args(sys.argv[1:] if started else [])

@@ -36,7 +36,7 @@ def pick_device(name: str) -> torch.device:
 def require_finite(loss: float, epoch: int, lr: float, updates: int = 1) -> None:
     """End the program if ``loss``, after so many updates, is infinite or NaN."""
     if not math.isfinite(loss):
-        hint = f"at the learning rate {lr:g}; try a smaller one: --lr {lr / 10:g}"
+        hint = f"at the learning rate {lr:g}; try a smaller one, such as {lr / 10:g}"
         if updates == 0:
             hint = "before the first update; is a number in the data missing or huge?"
         fail(f"the loss is {loss} in epoch {epoch} {hint}")
@@ -45,8 +45,9 @@ def require_finite(loss: float, epoch: int, lr: float, updates: int = 1) -> None
 def batches(n: int, batch_size: int) -> tuple[Tensor, ...]:
     """Return the numbers 0 to n - 1 in random order, cut into batches.
 
-    Each batch is an int64 tensor of shape (batch_size,); the last may be shorter. A
-    ``DataLoader`` takes the same batches as its ``batch_sampler``.
+    Each batch is an int64 tensor of shape (batch_size,); the last may be shorter. They
+    are for one epoch: the next one needs new ones. A ``DataLoader`` takes the same
+    batches as its ``batch_sampler``.
     """
     return torch.randperm(n).split(batch_size)
 
@@ -127,15 +128,16 @@ def loss_and_accuracy(
 ) -> tuple[float, float]:
     """Return the loss and the share of correct predictions.
 
-    ``logits`` are of shape (n, classes) with class indices ``y`` of shape (n,), or both
-    are of shape (n, 1) with labels 0 and 1. ``loss_fn`` takes logits. All examples
-    count the same, also those of a shorter last batch. Raises ValueError for another
-    loss, other shapes, or labels that are no class.
+    For ``nn.CrossEntropyLoss``, ``logits`` are of shape (n, classes) and ``y`` of shape
+    (n,), with class indices. For ``nn.BCEWithLogitsLoss`` both are of shape (n, 1), with
+    labels 0 and 1. All examples count the same, also those of a shorter last batch.
+    Raises ValueError for another loss, other shapes, or labels that are no class.
     """
-    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.BCEWithLogitsLoss):
+    binary = isinstance(loss_fn, nn.BCEWithLogitsLoss)
+    if not (binary or isinstance(loss_fn, nn.CrossEntropyLoss)):
         raise ValueError(f"{loss_fn} is not CrossEntropyLoss or BCEWithLogitsLoss")
-    binary = logits.shape[1:] == (1,)
-    if logits.ndim != 2 or y.shape != logits.shape[: 1 + binary]:
+    fits = logits.ndim == 2 and (logits.shape[1] == 1) == binary
+    if not fits or y.shape != logits.shape[: 1 + binary]:
         raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(y.shape)}")
     highest = 1 if binary else logits.shape[1] - 1
     if not torch.equal(y, y.clamp(0, highest).round()):
@@ -148,7 +150,7 @@ def compare(name: str, yours: object, reference: object, within: float = 1e-5) -
     """Print whether ``yours`` is ``reference``: numbers, lists, arrays or tensors.
 
     It is right if the shapes are equal and no entry differs by more than ``within``
-    times the largest entry of the reference, or ``within`` if that is below 1.
+    times the largest absolute entry of the reference, or times 1 if that is smaller.
     """
     verdict = "not yet written"
     if yours is not None:
@@ -189,7 +191,8 @@ def save_figure(fig: Figure, path: str | Path) -> None:
     Where there is a screen, the script ends with a window of all figures.
     """
     path = Path(path)
-    path = path if path.suffix else path.with_suffix(".png")
+    if path.suffix[1:].lower() not in fig.canvas.get_supported_filetypes():
+        path = path.with_name(path.name + ".png")
     with replacing(path) as part:
         fig.savefig(part)
     print(f"saved {path}")

@@ -109,9 +109,9 @@ for epoch in range(1, args.epochs + 1):
 # %%
 # Result
 # ------
-# The axis of the loss is logarithmic. Where the curve is straight, each epoch
-# multiplies the loss by the same factor. Why is this factor so close to 1? A larger
-# weight with a smaller bias predicts nearly the same, so the gradient is small.
+# Not by the same amount: after the first steps, by the same factor. That is a straight
+# line on a logarithmic axis. The factor is near 1, so training is slow: a larger weight
+# with a smaller bias predicts nearly the same. The weight alone, below, learns faster.
 
 weight, bias = model.weight.item(), model.bias.item()
 print(f"weight {weight:.3f}, bias {bias:.3f} (exact: 2 and 0)")

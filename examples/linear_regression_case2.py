@@ -31,7 +31,8 @@ torch.manual_seed(args.seed)
 # %%
 # Data
 # ----
-# The inputs are called *features*, the numbers to be predicted *targets*.
+# The inputs are called *features*, the numbers to be predicted *targets*. ``noise=10``
+# moves each target off the line, by about 10. So a loss of about 100 is the best.
 
 features, targets = make_regression(1000, 1, noise=10, random_state=args.seed)
 print("features", features.shape, features.dtype, *features[:3].round(3))
@@ -54,7 +55,7 @@ print("x", x.shape, x.dtype, "y", y.shape, y.dtype)
 # -----
 # Most models are a class. ``__init__`` creates the layers; its first line prepares
 # ``nn.Module`` for them. ``forward`` computes the output. Do not call it: ``model(x)``
-# does, and also runs the *hooks*, functions that tools attach to a model.
+# does, and also runs what tools attach to a model.
 
 
 class Line(nn.Module):
@@ -103,7 +104,7 @@ print(f"scikit-learn: weight {w:.3f}, bias {b:.3f}, loss {best_loss:.2f}")
 # Shared memory
 # -------------
 # `torch.from_numpy` and ``tensor.numpy()`` do not copy: array and tensor share memory.
-# So do a parameter and its ``detach()``, whose use is not recorded for ``backward()``.
+# So do a parameter and its ``detach()``, which is not recorded for ``backward()``.
 # ``clone()`` copies. (Old programs have ``.data``: a ``detach()`` with fewer checks.)
 
 array = np.zeros(3)
@@ -142,12 +143,12 @@ table = torch.tensor([[1.0], [2.0], [3.0]]) - torch.tensor([1.0, 2.0, 3.0])
 print(table, "mean square", (table**2).mean())
 
 # %%
-# It is a table: each prediction minus each target. PyTorch repeats column and row until
-# the shapes are equal: it *broadcasts* them. Only the diagonal holds the errors, all 0.
+# Nine: each prediction minus each target. PyTorch repeats column and row until the
+# shapes are equal: it *broadcasts* them. Only the diagonal holds the errors, all 0.
 # ``nn.MSELoss`` warns, "Using a target size ... that is different to the input size". A
-# formula of your own does not. Train with it, from the same start. Each prediction is
-# now compared with all targets. The number with the smallest mean squared distance to
-# them is their mean. This distance is called their *variance*.
+# formula of your own does not. Train with such a formula, from the same start. Each
+# prediction is compared with all targets, so the best one is their mean. Its mean
+# squared distance to the targets is their *variance*.
 
 torch.manual_seed(args.seed)
 wrong = Line()
@@ -160,9 +161,9 @@ for _ in range(args.epochs):
 print(f"loss {loss.item():.1f}, variance of the targets {targets.var():.1f}")
 print(f"prediction {wrong(x[:1]).item():.3f}, mean of the targets {targets.mean():.3f}")
 fig, ax = plt.subplots()
-ax.plot(features, targets, "k.", alpha=0.2)
-ax.plot(features, weight * features + bias, label="targets (1000, 1)")
-ax.plot(features, wrong(x).detach(), label="targets (1000,)")
+ax.plot(features, targets, "k.", alpha=0.2, label="data")
+ax.plot(features, weight * features + bias, label="trained with y (1000, 1)")
+ax.plot(features, wrong(x).detach(), label="trained with y (1000,)")
 ax.set(xlabel="feature", ylabel="target")
 ax.legend()
 save_figure(fig, args.output / "linear_regression_case2.png")
@@ -216,7 +217,8 @@ compare("weight and bias", yours, [3.0, -1.0], within=0.001)
 #    of the rate, ``--lr 1e-4``, takes the same steps as the default run.
 # 3. The message: x is float64. With ``float()`` the loss goes up and down and does not
 #    settle: ``zero_grad()`` is missing. Then it settles, but at 7.200, the variance of
-#    the targets: y has no second axis. Then it is 0.000. The three lines::
+#    the targets: y has no second axis. Then it is 0.000. (If you repair y first, the
+#    loss still goes up and down.) The three lines::
 #
 #        x = torch.from_numpy(inputs).float().reshape(-1, 1)
 #        optimizer.zero_grad()

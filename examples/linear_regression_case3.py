@@ -28,8 +28,8 @@ args = parse_args(__doc__, epochs=2000, lr=1e-4)
 # Data
 # ----
 # Three rows of x, and three of y. All x are positive, with a mean of about 6. To
-# *standardise* x, subtract the mean and divide by the standard deviation. The result z
-# has mean 0 and standard deviation 1.
+# *standardise* x, subtract the mean and divide by the *standard deviation*, the root of
+# the variance. The result z has mean 0 and standard deviation 1.
 
 points = torch.tensor(
     [
@@ -129,9 +129,9 @@ print(f"loss {last[-1]:.2f}, best {best_loss:.2f}; ", end="")
 print(f"change in the last {len(last)} epochs {last[-1] / last[0] - 1:+.1%}")
 
 # %%
-# At 0.0001 the loss nearly stands still, but the line is wrong. The loss alone does not
-# tell. Compare with a reference, or try a larger rate: if the loss then falls further,
-# training was not finished.
+# At 0.0001 the loss nearly stands still, but the line is wrong: it was too early to
+# stop. The loss alone does not tell. Compare with a reference, or try a larger rate: if
+# the loss then falls further, training was not finished.
 
 ends = torch.tensor([[2.0], [11.0]])
 fig, ax = plt.subplots()
@@ -157,15 +157,15 @@ for dw, db in [(0, 0), (0.1, -0.6), (0.1, 0.6)]:
     print(f"weight {dw:+.1f}, bias {db:+.1f}: loss {raw:.2f} raw, {scaled:.2f} on z")
 
 # %%
-# On raw x the loss is like a narrow valley. The first change goes along it: there the
-# loss is flat, the gradient is small, and so are the steps. The second goes across it:
-# there the loss is steep, and too large a step lands on the other side, further up. A
-# rate small enough for the steep direction is far too small for the flat one. On z both
-# directions are equally steep. To check this, change the input and the rate, and count
-# the epochs with a loss more than 0.1 % above the best. Then try two other optimizers:
-# *momentum* adds 0.9 of the last step to each step, so steps in the same direction
-# grow. *Adam* divides each gradient by its usual size, so its first step is the rate
-# itself, for a large gradient as for a small one.
+# On raw x the loss is like a narrow valley. The second change goes across it. There the
+# loss is steep, so the rate must be small. The first goes along it. There the loss is
+# flat, and at such a rate the steps are tiny. On z both directions are equally steep: a
+# step multiplies each distance to the best line by 1 - 2 * rate.
+#
+# To check this, change input and rate, and count the epochs until the loss is within
+# 0.1 % of the best. Then try two other optimizers. *Momentum* adds 0.9 of the last step
+# to each step, so steps in the same direction grow. *Adam* divides each gradient by its
+# usual size, so its first step is the rate, for a large gradient as for a small one.
 
 
 def report(name, line, optimizer_class, **options):

@@ -49,9 +49,9 @@ print(torch.sigmoid(torch.tensor([-5.0, -2.0, 0.0, 2.0, 5.0])))
 # Let p be the probability of the *right* class: the sigmoid for label 1, and 1 minus
 # the sigmoid for label 0. The loss should be small if p is near 1, and large if p is
 # near 0. The *cross-entropy* is such a loss. It is -log p, with the natural logarithm.
-# Why the logarithm? Probabilities multiply, and their logarithms add. Two labels with
-# p = 0.5 have together 0.5 * 0.5 = 0.25, and together the loss 0.69 + 0.69 = 1.39, that
-# of 0.25. So the smallest sum of losses is the largest probability of all labels.
+# Why the logarithm? Two labels with p = 0.5 have the probability 0.5 * 0.5 = 0.25 of
+# being both right. Their losses add to 0.69 + 0.69 = 1.39, and this is -log 0.25. So
+# the smallest sum of losses means the largest probability of all labels.
 
 p = torch.tensor([0.99, 0.5, 0.25, 0.01])
 print(-p.log())
@@ -69,11 +69,11 @@ save_figure(fig, args.output / "logistic_regression_case1_loss.png")
 # -------------------------
 # ``BCELoss`` (*binary cross-entropy*) takes the probability of class 1, and
 # ``BCEWithLogitsLoss`` the logit. Give the loss the logit. A 32-bit number cannot tell
-# 0.99999999 from 1, so from probabilities the worst mistakes get a gradient of 0, and
-# nothing is learned from them.
+# 0.99999999 from 1, where the sigmoid is flat. So from probabilities the worst mistakes
+# get a gradient of 0, and nothing is learned from them.
 
-label = torch.tensor(0.0)  # so a large logit is a mistake
 for value in [2.0, 20.0]:
+    label = torch.tensor(0.0)  # so a large logit is a mistake
     a = torch.tensor(value, requires_grad=True)  # gets a gradient, like a parameter
     nn.BCELoss()(torch.sigmoid(a), label).backward()
     b = torch.tensor(value, requires_grad=True)
@@ -132,8 +132,8 @@ print(f"penalty: weight {model.weight.item():.3f}, bias {model.bias.item():.3f}"
 print(f"scikit-learn: weight {best.coef_[0, 0]:.3f}, bias {best.intercept_[0]:.3f}")
 
 # %%
-# A falling loss and a wrong point
-# --------------------------------
+# A falling loss
+# --------------
 # Start from weight -1 and bias 0, and take 500 epochs at a rate of 0.01: the loss falls
 # in every epoch, from 2.07 to 0.41. Then change only the epochs, and only the rate.
 #
@@ -153,7 +153,8 @@ for ax, (epochs, rate) in zip(axes, [(500, 0.01), (1000, 0.01), (500, 0.1)]):
         logits, curve = model(x), torch.sigmoid(model(grid))
     wrong = (logits > 0) != (y == 1)
     falls = losses == sorted(losses, reverse=True)
-    print(f"{epochs} epochs at {rate}: loss {losses[-1]:.2f}, falls each time: {falls}")
+    print(f"{epochs} epochs at {rate}: {4 - wrong.sum()} of 4 right, ", end="")
+    print(f"loss {losses[-1]:.2f}, falls each time: {falls}")
     ax.plot(grid, curve)
     ax.plot(x, y, "ko")
     ax.plot(x[wrong], y[wrong], "C1o", markersize=16, fillstyle="none")
@@ -164,8 +165,8 @@ save_figure(fig, args.output / "logistic_regression_case1_wrong.png")
 
 # %%
 # The figure shows the loss of the point at 1 hour. It is above 0.69 while the point is
-# wrong (the ring). Training lowers the mean loss, it does not count mistakes. So the
-# accuracy can stay the same while the loss falls. More epochs or a larger rate help.
+# wrong (the ring). More epochs or a larger rate help. Training lowers the mean loss, it
+# does not count mistakes: in the last two runs all points are right, at two losses.
 
 # %%
 # In short

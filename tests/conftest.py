@@ -57,9 +57,9 @@ def run_in_process(name, output, *argv):
 
 def run_changed(name, output, change, *argv):
     """Run a lesson here with a passage that it has once replaced: an exercise."""
-    code = script(name).read_text("utf-8")
-    assert re.sub("^#.*\n", "", code, flags=re.M).count(change[0]) == 1
-    (output.parent / f"{name}.py").write_text(code.replace(*change, 1), "utf-8")
+    code = re.sub("^#.*\n", "", script(name).read_text("utf-8"), flags=re.M)
+    assert code.count(change[0]) == 1  # in code: its comments are gone
+    (output.parent / f"{name}.py").write_text(code.replace(*change), "utf-8")
     return run_in_process(output.parent / name, output, *argv)
 
 

@@ -13,6 +13,7 @@ import nbformat
 
 from lessons import LESSONS, section
 from notebooks import data_of, modules_of, notebook, save_downloads, to_markdown
+from translate import translate_script
 
 FEW = ["linear_regression_case1", "logistic_regression_case2"]
 
@@ -103,7 +104,7 @@ if x:
 """
 
 
-def test_markdown():
+def test_markdown(tmp_path):
     assert to_markdown(ANSWERS) == MARKDOWN
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
     assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
@@ -113,3 +114,5 @@ def test_markdown():
         assert not re.search(r"\.\. (guess|interactive)|::$", "".join(texts), re.M)
         answers = re.findall(r"^\d+\. ", section(lesson, "Answers"), re.M)
         assert texts[-1].count("<details>") == len(answers)
+    chinese = notebook(translate_script(LESSONS[0], tmp_path))
+    assert chinese.count("<details>") == 3

@@ -94,6 +94,14 @@ def test_what_could_not_be_loaded_is_not_saved(capsys):
     assert os.listdir() == [str(PATH)]
 
 
+@pytest.mark.parametrize("name", ["a", "a.svg", "rate_0.1"])
+def test_a_figure_without_a_suffix_is_a_png(name):
+    save_figure(Figure(), name)
+    (left,) = os.listdir()
+    assert left == (name if name == "a.svg" else name + ".png")
+    assert (Path(left).read_bytes()[:4] == b"\x89PNG") == (name != "a.svg")
+
+
 def test_a_window_where_there_is_a_screen(monkeypatch):
     at_exit, fig = [], Figure()
     fig.canvas.required_interactive_framework = "qt"
