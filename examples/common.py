@@ -128,9 +128,9 @@ def loss_and_accuracy(
 ) -> tuple[float, float]:
     """Return the loss and the share of correct predictions.
 
-    For ``nn.CrossEntropyLoss``, ``logits`` are of shape (n, classes) and ``y`` of shape
-    (n,), with class indices. For ``nn.BCEWithLogitsLoss`` both are of shape (n, 1), with
-    labels 0 and 1. All examples count the same, also those of a shorter last batch.
+    For ``nn.CrossEntropyLoss``, ``logits`` are of shape (n, classes), and ``y`` has the
+    class indices, of shape (n,). For ``nn.BCEWithLogitsLoss`` both are of shape (n, 1),
+    with labels 0 and 1. All examples count the same, also those in a shorter batch.
     Raises ValueError for another loss, other shapes, or labels that are no class.
     """
     binary = isinstance(loss_fn, nn.BCEWithLogitsLoss)
