@@ -118,8 +118,7 @@ def recorded(heading):
 def test_what_is_said_of_the_speed_is_recorded(seen):
     *rungs, _ = (table := recorded("The ladder"))
     assert rungs == list(ladder.make_rungs(seen) | {ladder.COMPILED: None})
-    seconds, _, floors, losses, apart = zip(*(table[n] for n in rungs), strict=True)
-    assert floors[0] > 2  # the floor is less than half
+    seconds, _, _, losses, apart = zip(*(table[n] for n in rungs), strict=True)
     assert (np.diff(seconds) < 0).all()
     assert len({*losses}) == 1
     assert max(apart) < 1e-6
@@ -133,9 +132,7 @@ def test_what_is_said_of_the_speed_is_recorded(seen):
     assert parts["`amax(0)` and `gather`"] < parts["`argmax(0)`, logits of an epoch"]
     assert parts["a new batch, as bytes"] < parts["a new batch"]
     rows = {n: row[3] for n, row in recorded("Beside its peers").items() if row[3:]}
-    _, first, second, *_ = sorted(rows, key=rows.get)
-    assert first.endswith(ladder.COMPILED)
-    assert second.startswith("JAX, `jit` of an epoch")
+    assert len([n for n in rows if rows[n] < 1.2]) == 3  # floor, JAX, sixteen steps
 
 
 @pytest.mark.slow
