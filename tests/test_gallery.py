@@ -207,7 +207,6 @@ def test_every_page(browser, html):
         blocks = count(browser, "div.highlight pre")
         assert count(browser, "button.copybtn") == blocks - outputs
         assert any("issues/new" in link for link in links(browser, ".project a"))
-        assert count(browser, "meta[name=description]")
 
 
 @pytest.mark.parametrize("folder", ["", "zh/"])

@@ -4,9 +4,7 @@ import gzip
 import hashlib
 import random
 import shutil
-import socket
 import threading
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -152,7 +150,6 @@ SAMPLE = {path.name: path.read_bytes() for path in data.SAMPLE_FOLDER.iterdir()}
 UNPACKED = {name[:-3]: gzip.decompress(content) for name, content in SAMPLE.items()}
 MD5 = {name: hashlib.md5(content).hexdigest() for name, content in UNPACKED.items()}
 BAD = {
-    "stalled": SAMPLE[LABELS][:99] + bytes(9) + SAMPLE[LABELS][99:],
     "empty": b"",
     "cut": SAMPLE[LABELS][:-9],
     "swapped": SAMPLE["t10k-labels-idx1-ubyte.gz"],
@@ -167,10 +164,7 @@ def test_bad_images(tmp_path, capsys, monkeypatch, fault):
     for folder in (raw, package, net):
         shutil.copytree(data.SAMPLE_FOLDER, folder)
         (folder / LABELS).write_bytes(BAD[fault])
-    lag, timeout = [2, 0] * (fault == "stalled"), socket.setdefaulttimeout
     handler, patch = SimpleHTTPRequestHandler, monkeypatch.setattr
-    copy = handler.copyfile
-    patch(handler, "copyfile", lambda *a: time.sleep(lag.pop()) if lag else copy(*a))
     patch(handler, "log_message", lambda *_: None)
     patch(data, "MD5", MD5)
     patch(data, "FOLDERS", [package, raw])
@@ -178,18 +172,17 @@ def test_bad_images(tmp_path, capsys, monkeypatch, fault):
     packed = [(p.name, utils.calculate_md5(p)) for p in data.SAMPLE_FOLDER.iterdir()]
     patch(FashionMNIST, "resources", packed)
     patch(utils, "tqdm", partial(utils.tqdm, disable=True))
-    patch(socket, "setdefaulttimeout", lambda seconds: timeout(seconds / 20))
+    patch("socket.setdefaulttimeout", lambda _: None)  # would hold for other tests
     if fault not in ("swapped", "wrong"):  # the sample comes with git, and has no MD5
         patch(data, "SAMPLE_FOLDER", package)
         fails(capsys, [package], load_fashion_mnist, True, "cpu")
-    serve, words = partial(handler, directory=net), ["timed out"] * len(lag)
+    serve = partial(handler, directory=net)
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         patch(FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-        fails(capsys, ["data/README.md", *words], load_fashion_mnist, False, "cpu")
+        fails(capsys, ["data/README.md"], load_fashion_mnist, False, "cpu")
         (net / LABELS).write_bytes(SAMPLE[LABELS])
         assert read_files() == UNPACKED
         server.shutdown()
-    timeout(None)
     patch(data, "_download", None)
     assert read_files() == UNPACKED
