@@ -64,8 +64,9 @@ def load(path: str | Path) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if name := archive.testzip():
-                raise ValueError(f"bad checksum of {name}")
+            parts = archive.infolist()
+            if archive.testzip() or any(part.external_attr for part in parts):
+                raise ValueError("damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise almost anything
         fail(f"cannot load {path}: {type(error).__name__}: {error}")

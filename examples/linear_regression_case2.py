@@ -3,8 +3,8 @@ From NumPy and scikit-learn to PyTorch: type and shape
 ======================================================
 
 Data often comes as NumPy arrays. Here 1000 points become tensors, and a model learns
-the same line as scikit-learn. Then come the two usual mistakes. A wrong *type* ends in
-an error. A wrong *shape* does not, and the model learns nothing from its input.
+the same line as scikit-learn. Then come the two usual mistakes. Inputs of a wrong
+*type* end in an error. Targets of a wrong *shape* do not, and nothing is learned.
 Afterwards you can use an array, read an error message, and find a wrong shape.
 """
 
@@ -212,9 +212,9 @@ compare("weight and bias", yours, [3.0, -1.0], within=0.001)
 # Answers
 # -------
 # 1. About 0.89 of scikit-learn's, 73.
-# 2. It becomes ``inf``, infinite, and then ``nan``, *not a number*: infinite minus
-#    infinite. The gradient is 1000 times as large, and training diverges. A thousandth
-#    of the rate, ``--lr 1e-4``, takes the same steps as the default run.
+# 2. It grows until it is infinite, ``inf``, and then ``nan``, *not a number*: infinite
+#    minus infinite. The gradient is 1000 times as large, and training diverges. A
+#    thousandth of the rate, ``--lr 1e-4``, takes the same steps as the default run.
 # 3. The message: x is float64. With ``float()`` the loss goes up and down and does not
 #    settle: ``zero_grad()`` is missing. Then it settles, but at 7.200, the variance of
 #    the targets: y has no second axis. Then it is 0.000. (If you repair y first, the

@@ -157,9 +157,9 @@ for dw, db in [(0, 0), (0.1, -0.6), (0.1, 0.6)]:
     print(f"weight {dw:+.1f}, bias {db:+.1f}: loss {raw:.2f} raw, {scaled:.2f} on z")
 
 # %%
-# On raw x the loss is like a narrow valley. The second change goes across it. There the
-# loss is steep, so the rate must be small. The first goes along it. There the loss is
-# flat, and at such a rate the steps are tiny. On z both directions are equally steep: a
+# On raw x the loss is like a narrow valley. The second change leaves it. Its side is
+# steep, so the rate must be small. The first change goes along it. There the loss is
+# flat, and at such a rate the steps are tiny. On z all directions are equally steep: a
 # step multiplies each distance to the best line by 1 - 2 * rate.
 #
 # To check this, change input and rate, and count the epochs until the loss is within

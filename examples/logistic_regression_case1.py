@@ -70,7 +70,7 @@ save_figure(fig, args.output / "logistic_regression_case1_loss.png")
 # ``BCELoss`` (*binary cross-entropy*) takes the probability of class 1, and
 # ``BCEWithLogitsLoss`` the logit. Give the loss the logit. A 32-bit number cannot tell
 # 0.99999999 from 1, where the sigmoid is flat. So from probabilities the worst mistakes
-# get a gradient of 0, and nothing is learned from them.
+# for label 0 get a gradient of 0, and nothing is learned from them.
 
 for value in [2.0, 20.0]:
     label = torch.tensor(0.0)  # so a large logit is a mistake
@@ -116,7 +116,7 @@ save_figure(fig, args.output / "logistic_regression_case1.png")
 # There is no best weight
 # -----------------------
 # If all points are right, a weight and a bias twice as large give a smaller loss. So
-# the weight grows as long as you train, and the loss approaches its lower bound 0.
+# from then on the weight grows, and the loss approaches its lower bound 0.
 # scikit-learn adds a *penalty* to the sum of the losses: half the square of the weight.
 # For the mean of four losses, it is an eighth. With it, both find the same numbers.
 

@@ -37,9 +37,10 @@ print(f"PyTorch {torch.__version__}")
 # ----
 # ``published_runs.json`` holds three things of each run, by the name of the lesson that
 # treats the same data: the printed numbers, a *recipe* (data, model, loss and so on),
-# and the *start* (the parameters before the first step). The tutorial did not print the
-# starts. In three runs the start is one weight and one bias, which were computed from
-# the printed losses. Here is a recipe.
+# and the *start* (the parameters before the first step). The tutorial did not print
+# the starts. In three runs the start is one weight and one bias. They were computed
+# from the printed losses. (In linear regression 3 other starts fit, too.) Here is a
+# recipe.
 
 text = (ROOT / "data" / "published_runs.json").read_text(encoding="utf-8")
 published = json.loads(text)
