@@ -64,8 +64,7 @@ def load(path: str | Path) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            if archive.testzip() or any(part.external_attr for part in parts):
+            if archive.testzip() or any(i.external_attr for i in archive.infolist()):
                 raise ValueError("damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise almost anything
