@@ -118,7 +118,8 @@ for name, (function, formula) in functions.items():
 # changed; "none" stands for no activation. "4 sigmoid" is the sigmoid times four: its
 # slope at 0 is 1.
 
-features, labels = read_csv(DIABETES)[:2]
+features, labels = read_csv(DIABETES)
+features = features.to_numpy()
 inputs = torch.tensor(
     (features - features.mean(axis=0)) / features.std(axis=0),
     dtype=torch.float32,

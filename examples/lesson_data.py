@@ -3,6 +3,7 @@
 import csv
 import gzip
 import hashlib
+import re
 import socket
 import zlib
 from pathlib import Path
@@ -25,73 +26,84 @@ MD5 = {
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-MISSING = {"", "?", "na", "nan"}  # cells of a table, in upper or lower case
+# Cells of a table that are missing, as pandas takes them, and a question mark.
+MISSING = {"", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"}
+MISSING |= {"NULL", "null", "None"}
+WORDS = {"true": "1", "false": "0"}
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")  # "1,234.5"
+NAMELESS = "Unnamed:"  # as pandas calls a column without a name
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 
 
-def read_csv(path: Path, label: str = "") -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Read a table with a label of two values; return features, labels and names.
+def read_csv(path: Path, label: str = "") -> tuple:
+    """Read a table with a label of two values; return features and labels.
 
-    Features are float64 of shape (n, d), NaN where a cell is missing. Labels are
-    float64 of shape (n,): 0 and 1 for the two values in sorted order. Names are those
-    of the d columns. The label is the last column, or the one called ``label``, or the
-    one with that number, counted from 1. Ends the program if it is not such a table.
+    Features are a DataFrame with the number of each row in the file as index. Columns
+    are float64, NaN where a cell is missing, or text. Labels are float64 of shape (n,):
+    0 and 1 for the two values in sorted order. The label is the last column that has a
+    name, or the one called ``label``, or the one with that number, counted from 1. Ends
+    the program if it is not such a table.
     """
-    rows = _read_rows(path)
+    import pandas as pd  # here, since it takes a second
+
+    rows = _read_rows(path := Path(path))
+    i, first = next(iter(rows.items()))
+    shown = f"row {i} is {', '.join(first)!r:.80}"
     names = _pop_header(rows)
-    for j, (name, *cells) in enumerate(zip(names, *rows.values(), strict=True), 1):
-        if {cell.lower() for cell in cells} <= MISSING:
-            fail(f"{path}: column {j} is empty (does a separator end each row?)")
-        if not name or name.startswith("Unnamed:"):
-            fail(f"{path}: column {j} has no name; delete it if it counts the rows")
+    for j, row in rows.items():
+        if not any(names[len(row) :]):  # a comma ends the header, but not the rows
+            row += [""] * (len(names) - len(row))
+        if len(row) != len(names):
+            fail(f"{path}, row {j} has {len(row)} cells, not {len(names)}; {shown}")
     known = [*names, *map(str, range(1, len(names) + 1))]  # a name wins
     if label and label not in known:
         fail(f"argument --label: {path} has no column {label!r:.40}, but {names}", 2)
-    target = known.index(label) % len(names) if label else -1
-    names = [f"column {j}" if c.isdecimal() else c for j, c in enumerate(names, 1)]
-    name = names.pop(target)
-    texts = np.array([row.pop(target) for row in rows.values()], dtype=object)
-    for i, text in zip(rows, texts, strict=True):
-        if text.lower() in MISSING:
-            fail(f"{path}, row {i}: the label, {name}, is missing")
-    values = np.array([_number(text) for text in texts])
-    values = texts if np.isnan(values).any() else values
-    classes, where, counts = np.unique(values, return_index=True, return_counts=True)
-    found = [f"{t!r:.40} ({n} rows)" for t, n in zip(texts[where], counts, strict=True)]
+    for j, name in enumerate(names):
+        names[j] = f"column {j + 1}" if name.isdecimal() else name or f"{NAMELESS} {j}"
+    if len(set(names)) < len(names):
+        fail(f"{path}: two columns have one name; {shown}")
+    named = [name for name in names if not name.startswith(NAMELESS)]
+    target = names[known.index(label) % len(names)] if label else [*names, *named][-1]
+
+    texts = pd.DataFrame(rows.values(), index=list(rows), columns=names)
+    values = _column(path, words := texts.pop(target))
+    if values.isna().any():
+        fail(f"{path}, row {values.isna().idxmax()}: the label, {target}, is missing")
+    found = [
+        f"{words[cells.index[0]]!r:.40} ({len(cells)} rows)"
+        for _, cells in values.groupby(values)
+    ]
     if len(found) != 2:
-        found = f"{len(found)}: {', '.join(found[:4])}"
-        fail(f"{path}: the label, {name}, must have 2 values, not {found}; see --label")
-    print(f"label: {name}; class 0 is {found[0]}, class 1 is {found[1]}")
-    features = np.array([[_number(cell) for cell in row] for row in rows.values()])
-    ids = list(rows)
-    for i, j in np.argwhere(np.isnan(features)):
-        cell = rows[ids[i]][j]
-        if cell.lower() not in MISSING:
-            hint = " (semicolons separate: write a decimal point)" * ("," in cell)
-            fail(f"{path}, row {ids[i]}, {names[j]}: not a number: {cell!r:.40}{hint}")
-    return features, (values == classes[1]).astype(float), names
+        found = f"{len(found)}: {', '.join(found[:4])}; see --label"
+        fail(f"{path}: the label, {target}, must have 2 values, not {found}; {shown}")
+    print(f"label: {target}; class 0 is {found[0]}, class 1 is {found[1]}")
+    features = pd.DataFrame({name: _column(path, texts[name]) for name in texts})
+    return features, (values == values.max()).to_numpy(float)
 
 
 def _read_rows(path):
     """Return the cells of each row that is not blank, by the number of the row."""
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = [line.strip(" \n") for line in file]
-        first = next(filter(None, lines), "").replace(" ", "")
+        first = re.sub('"[^"]*"| ', "", next(filter(None, lines), ""))
         sep = max(" \t;,", key=first.count)  # the most frequent, else a space
         table = csv.reader(lines, delimiter=sep, skipinitialspace=True, strict=True)
         rows = {i: [*map(str.strip, row)] for i, row in enumerate(table, 1) if any(row)}
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        fail(f"{path} is not UTF-8; save it as 'CSV UTF-8'")
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         fail(f"cannot read {path}: {error}")
     if len(rows) < 2:
         fail(f"{path} has fewer than two rows")
-    width = max(2, len(next(iter(rows.values()))))
-    for i, row in rows.items():
-        if len(row) != width:
-            fail(f"{path}, row {i} has {len(row)} cells, not {width}; check the commas")
+    if len(row := next(iter(rows.values()))) < 2:
+        fail(f"{path} has one column: {row[0]!r:.80}")
+    for row in rows.values() if sep == "," else ():  # else it may be a decimal comma
+        row[:] = [c.replace(",", "") if THOUSANDS.fullmatch(c) else c for c in row]
     return rows
 
 
@@ -100,31 +112,90 @@ def _pop_header(rows):
     i, first = next(iter(rows.items()))
     *counted, last = filter(None, first)
     pandas = len(counted) > 1 and counted == [str(j) for j in range(len(counted))]
-    if pandas and (last in ("0", str(len(counted))) or np.isnan(_number(last))):
+    if pandas and (last in ("0", str(len(counted))) or _number(last) is None):
         print(f"row {i} is the header 0, 1, 2, ... of pandas")
-    elif not np.isnan([_number(cell) for cell in first]).all():
+    elif any(cell and _number(cell) is not None for cell in first):
         return [f"column {j}" for j in range(1, len(first) + 1)]
-    del rows[i]
-    return first
+    return rows.pop(i)
 
 
 def _number(cell):
-    """Return the number in a cell, NaN if there is none that float32 can hold."""
-    cell = {"true": "1", "false": "0"}.get(cell.lower(), cell)
-    try:
-        number = float(cell.replace("_", "x"))  # 1_0 would be 10
-    except ValueError:
+    """Return the number in a cell, NaN if it is missing, None if it is text."""
+    if cell in MISSING or cell == "-":
         return np.nan
-    return number if abs(number) < 3.4e38 else np.nan
+    try:
+        return float(WORDS.get(cell.lower(), cell).replace("_", "x"))  # 1_0 would be 10
+    except ValueError:
+        return None
 
 
-def require_complete(path: Path, features: np.ndarray, names: list[str]) -> None:
-    """End the program if a cell is missing."""
-    counts = np.isnan(features).sum(axis=0)
+def _column(path, texts):
+    """Return a column as float64 if all of its cells are numbers, else as text."""
+    numbers = [_number(cell) for cell in texts]
+    others = {
+        i: c for (i, c), n in zip(texts.items(), numbers, strict=True) if n is None
+    }
+    if not others:
+        column = texts.map(_number).astype(float)
+        for i, cell in texts[column.abs() > 3.4e38].items():
+            fail(f"{path}, row {i}, {texts.name}: {cell!r:.40} is too large")
+        return column
+    i, cell = next(iter(others.items()))
+    if all(_number(other.replace(",", "")) is not None for other in others.values()):
+        how = "write 1.5 for a decimal, 1500 for a thousand and a half"
+        fail(f"{path}, row {i}, {texts.name}: {cell!r:.40} has a comma; {how}")
+    if np.isfinite([n for n in numbers if n is not None]).any():
+        print(f"{texts.name} is text, since row {i} has {cell!r:.40}")
+    return texts.mask(texts.isin(MISSING))
+
+
+def usable_columns(features, labels: np.ndarray) -> tuple[list[str], list[str]]:
+    """Return the names of the columns of numbers, and of text, to learn from.
+
+    A line names those that are left out: without a name, empty, equal to the labels,
+    numbers that count the rows, text with more than 20 values or, in a small table,
+    more than half as many as rows. ``features`` and ``labels`` are as in `read_csv`, or
+    some of their rows in any order. Ends the program if nothing is left.
+    """
+    numbers, categories, left_out = [], [], {}
+    for name, column in features.items():
+        is_text = column.dtype != float
+        codes, values = column.factorize()  # 0, 1, 2, ... for the values, -1 if missing
+        if name.startswith(NAMELESS):
+            left_out.setdefault("no name", []).append(name)
+        elif len(values) == 0:
+            left_out.setdefault("empty", []).append(name)
+        elif len(set(abs(codes - labels))) == 1:
+            left_out.setdefault("the label once more", []).append(name)
+        elif is_text and len(values) > min(20, len(column) / 2):
+            left_out.setdefault("text with too many values", []).append(name)
+        elif not is_text and _counts(column.sort_index()):
+            left_out.setdefault("counts the rows", []).append(name)
+        else:
+            (categories if is_text else numbers).append(name)
+    for why, names in left_out.items():
+        print(f"left out, {why}: {', '.join(names)}")
+    return (numbers, categories) if numbers + categories else fail("no column is left")
+
+
+def _counts(column):
+    """Say if the numbers grow, or fall, by the same step from each row to the next."""
+    steps = np.diff(column) / np.diff(column.index)
+    return len(steps) and steps[0] != 0 and np.allclose(steps, steps[0], atol=0)
+
+
+def require_numbers(path: Path, features, labels: np.ndarray):
+    """Return the columns to learn from; end the program if one has text or a gap."""
+    numbers, categories = usable_columns(features, labels)
+    if n := len(categories):
+        where = f"columns that hold text: {n} ({', '.join(categories)})"
+        fail(f"{path}: {where}; model_selection.py encodes them")
+    counts = features[numbers].isna().sum()
     if counts.any():
         how = "delete their rows, or use model_selection.py, which imputes them"
-        where = ", ".join(f"{counts[j]} in {names[j]}" for j in np.flatnonzero(counts))
+        where = ", ".join(f"{n} in {name}" for name, n in counts.items() if n)
         fail(f"{path}: {counts.sum()} cells missing; {how} ({where})")
+    return features[numbers]
 
 
 def load_fashion_mnist(sample: bool, device: torch.device | str) -> list[Tensor]:

@@ -28,7 +28,7 @@ from torch.optim import SGD, Adam
 
 from cli import ROOT, parse_args
 from common import fit, pick_device, save_figure
-from lesson_data import DIABETES, read_csv, require_complete
+from lesson_data import DIABETES, read_csv, require_numbers
 
 options = {"epochs": 2000, "lr": 0.01, "seed": 0, "device": "cpu"}
 # In a notebook, write data="table.csv" here for a table of your own.
@@ -48,8 +48,8 @@ torch.manual_seed(args.seed)
 #   ``data/README.md``): a missing glucose value has become 99.5.
 # - The label 1 stands for *no* diabetes.
 
-features, labels, names = read_csv(args.data, args.label)
-require_complete(args.data, features, names)
+features, labels = read_csv(args.data, args.label)
+features = require_numbers(args.data, features, labels).to_numpy()
 low, high = features.min(axis=0), features.max(axis=0)
 scaled = 2 * (features - low) / np.where(high > low, high - low, 1) - 1
 if args.data.resolve() == DIABETES:

@@ -31,7 +31,7 @@ from torch import nn
 
 from cli import fail, parse_args
 from common import fit, pick_device, save_figure
-from lesson_data import DIABETES, read_csv
+from lesson_data import DIABETES, read_csv, usable_columns
 
 # In a notebook, write data="table.csv" here for a table of your own.
 args = parse_args(__doc__, epochs=200, data=DIABETES, label="", seed=0, device="cpu")
@@ -44,7 +44,9 @@ torch.manual_seed(args.seed)
 # In five columns of the table of logistic regression, case 2, a 0 means that the value
 # is missing: nobody has a blood pressure of 0.
 
-features, labels, names = read_csv(args.data, args.label)
+features, labels = read_csv(args.data, args.label)
+names, _ = usable_columns(features, labels)
+features = features[names].to_numpy(copy=True)
 if args.data.resolve() == DIABETES:
     for name in ("glucose", "blood_pressure", "skin_thickness", "insulin", "bmi"):
         column = features[:, names.index(name)]  # a view: this changes the table

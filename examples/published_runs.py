@@ -142,7 +142,8 @@ for value, in_2018 in published[name]["predictions"].items():
 # - Every -1 has become 0, the middle of the range: an age of 21 has become 51.
 # - The label 1 stands for *no* diabetes.
 
-features, labels, _ = read_csv(DIABETES)
+features, labels = read_csv(DIABETES)
+features = features.to_numpy()
 low, high = features.min(axis=0), features.max(axis=0)
 scaled = 2 * (features - low) / (high - low) - 1
 kept = (scaled != 0).all(axis=1)

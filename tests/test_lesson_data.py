@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision.datasets import FashionMNIST, utils
@@ -28,13 +29,14 @@ def table(folder, text):
 
 
 @pytest.mark.parametrize("first", ["", "a,b,y", '"a 1 2 3",Na,y', "0,1,0", "0,1,y"])
-@pytest.mark.parametrize(("zero", "one"), [(0, "1.0"), (9, 10), (False, True), "bg"])
+@pytest.mark.parametrize(("zero", "one"), [(0, "1.0"), (9, 10), (False, True), "+-"])
 @pytest.mark.parametrize("mark", [",", ";", "\t", "  ", "\n\n", "\r\n", " \n,,\n"])
 def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
     text = f"\ufeff{first}\n1,2.5,{zero}\n3,-4e2,{one}\n3,7,{one}"
     text = text.replace("\n" if "\n" in mark else ",", mark)
-    features, labels, _ = read_csv(table(tmp_path, text))
-    assert features.tolist() == [[1, 2.5], [3, -400], [3, 7]]
+    features, labels = read_csv(table(tmp_path, text))
+    assert features.to_numpy().tolist() == [[1, 2.5], [3, -400], [3, 7]]
+    assert features.index[2] - features.index[1] == 1 + (mark in ("\n\n", " \n,,\n"))
     assert labels.tolist() == [0, 1, 1]
     out = capsys.readouterr().out
     assert f"class 0 is '{zero}' (1 rows), class 1 is '{one}' (2 rows)" in out
@@ -45,45 +47,113 @@ def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
 def test_label_column(tmp_path, capsys):
     path = table(tmp_path, "y,a;,z\n1,5,0\n0,True,1\n1,false,1\n")
     for label in ("y", "1"):
-        features, labels, names = read_csv(path, label)
+        features, labels = read_csv(path, label)
         assert "label: y; class 0 is '0' (1 rows)" in capsys.readouterr().out
-        assert features.tolist() == [[5, 0], [1, 1], [0, 1]]
-        assert (labels.tolist(), names) == ([1, 0, 1], ["a;", "z"])
+        assert features.to_dict("list") == {"a;": [5, 1, 0], "z": [0, 1, 1]}
+        assert labels.tolist() == [1, 0, 1]
     for label in ("0", "4", "-1", "x", "9" * 9999):
         fails(capsys, ["--label", path, label[:9]], read_csv, path, label, code=2)
     # A first row of numbers is data, unless a third cell makes it a header of pandas.
-    assert read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0].tolist() == [[0], [5], [6]]
+    assert [*read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0]["column 1"]] == [0, 5, 6]
     path = table(tmp_path, "0,1,2,y\n1,5,7,0\n0,6,8,1\n1,7,7,1\n")  # a name wins
-    assert read_csv(path, "2")[0].tolist() == [[1, 5, 0], [0, 6, 1], [1, 7, 1]]
+    assert [*read_csv(path, "2")[0]["y"]] == [0, 1, 1]
+
+
+WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "None", "-")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(["a,b,y", *(f"{word},3,1" for word in WORDS), ",,0", "7,5,0"]),
+        "a,b,y\nx y,?,0\n,2,1\nNa,3,1\n",  # text
+        "a,y,\n5,0\n6,1\n",  # a comma ends the header, or each row
+        "a,y,\n5,0,\n6,1,\n",
+        ",a,y\n7,,0\nx,6,1\n",
+        'a,b,y\n"1,234",x,0\n"-12,345.5","y,z",1\n3,"a ""b""",1\n',
+    ],
+)
+def test_cells_are_those_of_pandas(tmp_path, text):
+    path = table(tmp_path, text)
+    expected = pd.read_csv(path, na_values=["?", "-"], thousands=",", index_col=False)
+    labels = expected.pop("y")
+    expected = expected.astype({n: float for n in expected if expected[n].dtype == int})
+    path.with_suffix(".csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for file in (path, path.with_suffix(".csv.gz")):
+        features, found = read_csv(file)
+        pd.testing.assert_frame_equal(features.reset_index(drop=True), expected)
+        assert (found == labels).all()
+
+
+def test_columns_that_are_left_out(tmp_path, capsys):
+    """By all rows or by a few of them, in any order: one line for each reason."""
+    rng = np.random.default_rng(0)
+    n, y = 60, np.arange(60) >= 30
+    columns = {
+        "id": 900 + 7 * np.arange(n),
+        "back": n - np.arange(n),
+        "": rng.normal(size=n),
+        "none": [""] * n,
+        "word": np.where(y, "ill", "well"),
+        "opposite": np.where(y, 2, 4),
+        "name": [f"Doe, {i}" for i in range(n)],
+        "code": [f"c{i % 21}" for i in range(n)],
+        "nearly": [*range(n - 1), 0],
+        "other": np.where(np.arange(n) % 30, y, 1 - y),
+        "city": [f"c{i % 20}" for i in range(n)],
+        "plan": rng.choice(["basic", "?"], n),
+        "same": [3] * n,
+        "y": y.astype(int),
+    }
+    path = tmp_path / "table.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    features, labels = read_csv(path)
+    order = rng.permutation(n)
+    some = np.r_[0:12, 29:60:3, 59]
+    for rows in (np.arange(n), order, np.unique(some)[::-1]):
+        capsys.readouterr()
+        found = data.usable_columns(features.iloc[rows], labels[rows])
+        few = ["city"] * (len(rows) == n)
+        assert found == (["nearly", "other", "same"], [*few, "plan"])
+        lines = capsys.readouterr().out.splitlines()
+        left = ["id, back", "Unnamed: 2", "none", "word, opposite", "name, code"]
+        left[-1] += ", city" * (not few)
+        assert [line.partition(": ")[2] for line in lines] == left
+    text = [path, "2 (city, plan)", "model_selection.py"]
+    fails(capsys, text, data.require_numbers, path, features, labels)
+    fails(capsys, [], data.usable_columns, features[["none"]], labels)
 
 
 def test_missing_cells_and_files(tmp_path, capsys):
     path = table(tmp_path, "?,,0\nNA,1,1\n2,nan,1\n")
-    features, _, names = read_csv(path)
+    features, labels = read_csv(path)
     np.testing.assert_array_equal(features, [[np.nan] * 2, [np.nan, 1], [2, np.nan]])
     words = [path, "4 cells", "2 in column 1", "2 in column 2", "model_selection.py"]
-    fails(capsys, words, data.require_complete, path, features, names)
-    for path in (tmp_path, tmp_path / "none.csv", table(tmp_path, "")):
-        fails(capsys, [path], read_csv, path)
+    fails(capsys, words, data.require_numbers, path, features, labels)
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(ROWS.encode())[:-9])
+    for name in ("", "none.csv", "cut.gz"):
+        fails(capsys, [tmp_path / name], read_csv, tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("0\n1\n", ["row 1"]),
+        ("", ["two rows"]),
+        ("0\n1\n", ["one column"]),
         (ROWS + "1,1e39,0\n", ["row 4, column 2:", "'1e39'"]),  # inf in float32
-        (f"\n{ROWS}1,{9999 * 'x'},0\n", ["row 5, column 2:", f"'{39 * 'x'}\n"]),
-        (ROWS + "1,2,3,0\n", ["row 4", "4 cells"]),
+        (ROWS + "1,2,3,0\n", ["row 4", "4 cells", "not 3"]),
+        (ROWS + "1,2\n", ["row 4", "2 cells", "not 3"]),
+        ('"a,b",y\n5,6,0\n', ["row 2", "3 cells, not 2"]),
         (ROWS + '1,"2"5,0\n', ["table.csv"]),
         (ROWS + "1,2,\n", ["row 4", "column 3", "label"]),
         (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
         ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
-        ("Unnamed: 0,a,y\n0,5,0\n1,6,1\n", ["column 1 has no name"]),  # from pandas
-        ("a,y,\n5,0,\n6,1,\n", ["column 3 is empty"]),  # a comma ends each line
-        ("a,b,y\n5,?,0\n6,NA,1\n", ["column 2 is empty"]),
-        ("a,y,\n5,0\n6,1\n", ["row 2", "2 cells", "comma"]),
-        ("a;y\n69,6;0\n70,0;1\n", ["row 2, a:", "'69,6'", "semicolons"]),
-        ("gr\udcf6\udcdfe,y\n5,0\n6,1\n", ["utf-8"]),  # Latin-1
+        ("a,a,y\n5,6,0\n", ["one name", "a, a, y"]),
+        ("# from a tool\na,b,y\n5,6,0\n", ["row 2", "#, from, a, tool"]),
+        (",X1,Y\nID,a,b\n1,2,0\n2,1,1\n", ["not 3", "'b' (1 rows)", ", X1, Y"]),
+        ("a;y\n69,6;0\n70,0;1\n", ["row 2, a:", "'69,6'", "comma"]),
+        ("gr\udcf6\udcdfe,y\n5,0\n6,1\n", ["UTF-8"]),  # Latin-1
+        ("\udcff\udcfea\0,\0y\0", ["UTF-8"]),  # UTF-16
     ],
 )
 def test_tables_that_are_refused(tmp_path, capsys, text, words):
@@ -102,21 +172,23 @@ def test_damaged_tables(tmp_path, capsys, count):
             new = rng.choice(["", *',;"\n\r\t ?._e-Nx0179é', text[i : i + 40]])
             text = text[:i] + new + text[i + rng.randint(0, 2) :]
         try:
-            features, labels, _ = read_csv(table(tmp_path, text))
+            features, labels = read_csv(table(tmp_path, text))
         except SystemExit:
             error_line(capsys.readouterr().err, tmp_path)
             continue
         good += 1
         _, *lines = [line.split(",") for line in text.splitlines() if line.strip()]
-        rows = [
-            [float(cell.strip(' \t?"') or "nan") for cell in line] for line in lines
-        ]
-        np.testing.assert_array_equal(np.c_[features, labels], rows, text)
+        for row, line in zip(np.c_[features, labels].tolist(), lines, strict=True):
+            for found, cell in zip(row, line, strict=True):
+                plain = (cell := cell.strip(" \t")).strip(' \t"')
+                if found not in (cell, plain):  # a number
+                    cell = "nan" if plain in ("", "?", "-") else plain
+                    np.testing.assert_array_equal(found, float(cell), text)
     assert 0.1 < good / count < 0.9
 
 
 def test_diabetes_table():
-    features, labels, _ = read_csv(DIABETES)
+    features, labels = read_csv(DIABETES)
     assert (features.shape, labels.sum()) == ((768, 8), 268)
     zeros = (features == 0).sum(axis=0)  # missing in columns 1 to 5
     assert zeros.tolist() == [111, 5, 35, 227, 374, 11, 0, 0]
