@@ -27,11 +27,7 @@ MD5 = {
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
 # Cells of a table that are missing, as pandas takes them, and a question mark.
-MISSING = {"", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"}
-MISSING |= {"NULL", "null", "None"}
-WORDS = {"true": "1", "false": "0"}
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")  # "1,234.5"
-NAMELESS = "Unnamed:"  # as pandas calls a column without a name
+MISSING = {"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"}
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -41,52 +37,54 @@ CLASSES = (
 def read_csv(path: Path, label: str = "") -> tuple:
     """Read a table with a label of two values; return features and labels.
 
-    Features are a DataFrame with the number of each row in the file as index. Columns
-    are float64, NaN where a cell is missing, or text. Labels are float64 of shape (n,):
+    Features are a DataFrame, by the number of the row in the file: columns of float64,
+    NaN where a cell is missing, and columns of text. Labels are float64 of shape (n,):
     0 and 1 for the two values in sorted order. The label is the last column that has a
     name, or the one called ``label``, or the one with that number, counted from 1. Ends
     the program if it is not such a table.
     """
     import pandas as pd  # here, since it takes a second
 
-    rows = _read_rows(path := Path(path))
+    rows = _read_rows(path)
     i, first = next(iter(rows.items()))
-    shown = f"row {i} is {', '.join(first)!r:.80}"
-    names = _pop_header(rows)
-    for j, row in rows.items():
-        if not any(names[len(row) :]):  # a comma ends the header, but not the rows
-            row += [""] * (len(names) - len(row))
-        if len(row) != len(names):
-            fail(f"{path}, row {j} has {len(row)} cells, not {len(names)}; {shown}")
-    known = [*names, *map(str, range(1, len(names) + 1))]  # a name wins
-    if label and label not in known:
-        fail(f"argument --label: {path} has no column {label!r:.40}, but {names}", 2)
+    names = rows.pop(i) if _is_header(first) else [*map(str, range(len(first)))]
     for j, name in enumerate(names):
-        names[j] = f"column {j + 1}" if name.isdecimal() else name or f"{NAMELESS} {j}"
-    if len(set(names)) < len(names):
-        fail(f"{path}: two columns have one name; {shown}")
-    named = [name for name in names if not name.startswith(NAMELESS)]
-    target = names[known.index(label) % len(names)] if label else [*names, *named][-1]
+        names[j] = f"column {j + 1}" if name.isdecimal() else name or f"Unnamed: {j}"
+    shown = f"row {i} is {', '.join(first)!r:.80}"
+    for i, row in rows.items():
+        gap = names[len(row) :]  # a comma may end the header, but not the rows
+        if len(row) > len(names) or not all(n.startswith("Unnamed:") for n in gap):
+            fail(f"{path}, row {i} has {len(row)} cells, not {len(names)}; {shown}")
+        row += [""] * len(gap)
 
-    texts = pd.DataFrame(rows.values(), index=list(rows), columns=names)
-    values = _column(path, words := texts.pop(target))
-    if values.isna().any():
-        fail(f"{path}, row {values.isna().idxmax()}: the label, {target}, is missing")
-    found = [
-        f"{words[cells.index[0]]!r:.40} ({len(cells)} rows)"
-        for _, cells in values.groupby(values)
-    ]
-    if len(found) != 2:
+    named = [name for name in names if not name.startswith("Unnamed:")]
+    known = dict(zip([*map(str, range(1, len(names) + 1)), *names], names * 2))
+    target = known.get(label) if label else [*names, *named][-1]
+    if not target:
+        fail(f"argument --label: {path} has no column {label!r:.40}, but {names}", 2)
+    table = pd.DataFrame(rows.values(), index=list(rows), columns=names)
+    features = {}
+    for name, texts in table.items():
+        features[name] = numbers = [_number(text) for text in texts]
+        if None in numbers:
+            features[name] = texts.mask(texts.isin(MISSING))
+            if any(text[:1].isdigit() for text in texts):
+                i = texts.index[numbers.index(None)]
+                print(f"{name} is text: {texts[i]!r:.40} in row {i}")
+    features = pd.DataFrame(features, index=table.index)
+    labels = features.pop(target)
+    classes = [c for _, c in table[target].groupby(labels, dropna=False)]
+    found = [f"{c.iloc[0]!r:.40} ({len(c)} rows)" for c in classes]
+    if len(found) != 2 or labels.isna().any():
         found = f"{len(found)}: {', '.join(found[:4])}; see --label"
         fail(f"{path}: the label, {target}, must have 2 values, not {found}; {shown}")
     print(f"label: {target}; class 0 is {found[0]}, class 1 is {found[1]}")
-    features = pd.DataFrame({name: _column(path, texts[name]) for name in texts})
-    return features, (values == values.max()).to_numpy(float)
+    return features, (labels == labels.max()).to_numpy(float)
 
 
 def _read_rows(path):
     """Return the cells of each row that is not blank, by the number of the row."""
-    opened = gzip.open if path.suffix == ".gz" else open
+    opened = gzip.open if Path(path).suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = [line.strip(" \n") for line in file]
@@ -98,103 +96,65 @@ def _read_rows(path):
         fail(f"{path} is not UTF-8; save it as 'CSV UTF-8'")
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         fail(f"cannot read {path}: {error}")
-    if len(rows) < 2:
-        fail(f"{path} has fewer than two rows")
-    if len(row := next(iter(rows.values()))) < 2:
-        fail(f"{path} has one column: {row[0]!r:.80}")
-    for row in rows.values() if sep == "," else ():  # else it may be a decimal comma
-        row[:] = [c.replace(",", "") if THOUSANDS.fullmatch(c) else c for c in row]
-    return rows
+    return rows if len(rows) > 1 else fail(f"{path} has fewer than two rows")
 
 
-def _pop_header(rows):
-    """Return the names of the columns; delete the first row if it is a header."""
-    i, first = next(iter(rows.items()))
+def _is_header(first):
+    """Say if a row has no number, or counts 0, 1, 2, ... as pandas does."""
     *counted, last = filter(None, first)
-    pandas = len(counted) > 1 and counted == [str(j) for j in range(len(counted))]
-    if pandas and (last in ("0", str(len(counted))) or _number(last) is None):
-        print(f"row {i} is the header 0, 1, 2, ... of pandas")
-    elif any(cell and _number(cell) is not None for cell in first):
-        return [f"column {j}" for j in range(1, len(first) + 1)]
-    return rows.pop(i)
+    texts = [_number(cell) is None for cell in (*counted, last)]
+    if len(counted) > 1 and counted == [str(j) for j in range(len(counted))]:
+        return last in ("0", str(len(counted))) or texts[-1]
+    return all(texts) and len(set(first) - {""}) == len(texts)
 
 
 def _number(cell):
-    """Return the number in a cell, NaN if it is missing, None if it is text."""
+    """Return the number in a cell, NaN if it is missing, None if float32 has none."""
     if cell in MISSING or cell == "-":
         return np.nan
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", cell):
+        cell = cell.replace(",", "")
     try:
-        return float(WORDS.get(cell.lower(), cell).replace("_", "x"))  # 1_0 would be 10
+        number = float({"true": "1", "false": "0"}.get(cell.lower(), cell))
     except ValueError:
         return None
-
-
-def _column(path, texts):
-    """Return a column as float64 if all of its cells are numbers, else as text."""
-    numbers = [_number(cell) for cell in texts]
-    others = {
-        i: c for (i, c), n in zip(texts.items(), numbers, strict=True) if n is None
-    }
-    if not others:
-        column = texts.map(_number).astype(float)
-        for i, cell in texts[column.abs() > 3.4e38].items():
-            fail(f"{path}, row {i}, {texts.name}: {cell!r:.40} is too large")
-        return column
-    i, cell = next(iter(others.items()))
-    if all(_number(other.replace(",", "")) is not None for other in others.values()):
-        how = "write 1.5 for a decimal, 1500 for a thousand and a half"
-        fail(f"{path}, row {i}, {texts.name}: {cell!r:.40} has a comma; {how}")
-    if np.isfinite([n for n in numbers if n is not None]).any():
-        print(f"{texts.name} is text, since row {i} has {cell!r:.40}")
-    return texts.mask(texts.isin(MISSING))
+    return number if abs(number) < 3.4e38 and "_" not in cell else None
 
 
 def usable_columns(features, labels: np.ndarray) -> tuple[list[str], list[str]]:
     """Return the names of the columns of numbers, and of text, to learn from.
 
-    A line names those that are left out: without a name, empty, equal to the labels,
-    numbers that count the rows, text with more than 20 values or, in a small table,
-    more than half as many as rows. ``features`` and ``labels`` are as in `read_csv`, or
-    some of their rows in any order. Ends the program if nothing is left.
+    The others are left out, with a line for each reason. The arguments are as read, or
+    some of their rows in any order. Ends the program if no column is left.
     """
     numbers, categories, left_out = [], [], {}
+    rows = features.index.to_series()
     for name, column in features.items():
-        is_text = column.dtype != float
-        codes, values = column.factorize()  # 0, 1, 2, ... for the values, -1 if missing
-        if name.startswith(NAMELESS):
-            left_out.setdefault("no name", []).append(name)
-        elif len(values) == 0:
-            left_out.setdefault("empty", []).append(name)
-        elif len(set(abs(codes - labels))) == 1:
-            left_out.setdefault("the label once more", []).append(name)
-        elif is_text and len(values) > min(20, len(column) / 2):
-            left_out.setdefault("text with too many values", []).append(name)
-        elif not is_text and _counts(column.sort_index()):
-            left_out.setdefault("counts the rows", []).append(name)
-        else:
-            (categories if is_text else numbers).append(name)
+        text, (codes, values) = column.dtype != float, column.factorize()
+        r = 0 if text or len(values) < 3 else column.corr(rows)
+        reasons = {  # a missing cell has the code -1
+            "no name": name.startswith("Unnamed:"),
+            "empty": len(values) == 0,
+            "the label once more": len(set(abs(codes - labels))) == 1,
+            "text with too many values": text and len(values) > min(20, len(codes) / 2),
+            "counts the rows": abs(r) > 1 - 1e-9,
+        }
+        why = next(filter(reasons.get, reasons), "")
+        kept = categories if text else numbers
+        (left_out.setdefault(why, []) if why else kept).append(name)
     for why, names in left_out.items():
         print(f"left out, {why}: {', '.join(names)}")
     return (numbers, categories) if numbers + categories else fail("no column is left")
 
 
-def _counts(column):
-    """Say if the numbers grow, or fall, by the same step from each row to the next."""
-    steps = np.diff(column) / np.diff(column.index)
-    return len(steps) and steps[0] != 0 and np.allclose(steps, steps[0], atol=0)
-
-
 def require_numbers(path: Path, features, labels: np.ndarray):
     """Return the columns to learn from; end the program if one has text or a gap."""
-    numbers, categories = usable_columns(features, labels)
-    if n := len(categories):
-        where = f"columns that hold text: {n} ({', '.join(categories)})"
-        fail(f"{path}: {where}; model_selection.py encodes them")
-    counts = features[numbers].isna().sum()
-    if counts.any():
-        how = "delete their rows, or use model_selection.py, which imputes them"
-        where = ", ".join(f"{n} in {name}" for name, n in counts.items() if n)
-        fail(f"{path}: {counts.sum()} cells missing; {how} ({where})")
+    numbers, text = usable_columns(features, labels)
+    gaps = [name for name in numbers if features[name].isna().any()]
+    for what, names in {"hold text": text, "have missing cells": gaps}.items():
+        if names:
+            names = f"columns that {what}: {len(names)} ({', '.join(names)})"
+            fail(f"{path}: {names}; model_selection.py can take them")
     return features[numbers]
 
 

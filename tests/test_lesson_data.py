@@ -41,7 +41,6 @@ def test_tables_that_are_read(tmp_path, capsys, first, zero, one, mark):
     out = capsys.readouterr().out
     assert f"class 0 is '{zero}' (1 rows), class 1 is '{one}' (2 rows)" in out
     assert ("label: y;" if "y" in first else "label: column 3;") in out
-    assert ("pandas" in out) == first.startswith("0")
 
 
 def test_label_column(tmp_path, capsys):
@@ -55,11 +54,9 @@ def test_label_column(tmp_path, capsys):
         fails(capsys, ["--label", path, label[:9]], read_csv, path, label, code=2)
     # A first row of numbers is data, unless a third cell makes it a header of pandas.
     assert [*read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0]["column 1"]] == [0, 5, 6]
-    path = table(tmp_path, "0,1,2,y\n1,5,7,0\n0,6,8,1\n1,7,7,1\n")  # a name wins
-    assert [*read_csv(path, "2")[0]["y"]] == [0, 1, 1]
 
 
-WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "None", "-")
+WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "None", "-")
 
 
 @pytest.mark.parametrize(
@@ -128,30 +125,34 @@ def test_missing_cells_and_files(tmp_path, capsys):
     path = table(tmp_path, "?,,0\nNA,1,1\n2,nan,1\n")
     features, labels = read_csv(path)
     np.testing.assert_array_equal(features, [[np.nan] * 2, [np.nan, 1], [2, np.nan]])
-    words = [path, "4 cells", "2 in column 1", "2 in column 2", "model_selection.py"]
+    words = [path, "missing", "2 (column 1, column 2)", "model_selection.py"]
     fails(capsys, words, data.require_numbers, path, features, labels)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(ROWS.encode())[:-9])
     for name in ("", "none.csv", "cut.gz"):
         fails(capsys, [tmp_path / name], read_csv, tmp_path / name)
 
 
+@pytest.mark.parametrize("cell", ["1e39", "inf", "69,6", "1_0", "12O", "2024-01-01"])
+def test_what_float32_cannot_hold_is_text(tmp_path, capsys, cell):
+    features, _ = read_csv(table(tmp_path, f"a;y\n1;0\n\n{cell};1\n"))
+    assert features["a"].to_dict() == {2: "1", 4: cell}
+    assert f"a is text: '{cell}' in row 4" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ["two rows"]),
-        ("0\n1\n", ["one column"]),
-        (ROWS + "1,1e39,0\n", ["row 4, column 2:", "'1e39'"]),  # inf in float32
         (ROWS + "1,2,3,0\n", ["row 4", "4 cells", "not 3"]),
         (ROWS + "1,2\n", ["row 4", "2 cells", "not 3"]),
         ('"a,b",y\n5,6,0\n', ["row 2", "3 cells, not 2"]),
         (ROWS + '1,"2"5,0\n', ["table.csv"]),
-        (ROWS + "1,2,\n", ["row 4", "column 3", "label"]),
+        (ROWS + "1,2,\n", ["column 3", "not 3", "'' (1 rows)"]),
         (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
         ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
-        ("a,a,y\n5,6,0\n", ["one name", "a, a, y"]),
+        ("a,a,y\n5,6,0\n1,2,1\n", ["not 3", "'y' (1 rows)", "a, a, y"]),
         ("# from a tool\na,b,y\n5,6,0\n", ["row 2", "#, from, a, tool"]),
         (",X1,Y\nID,a,b\n1,2,0\n2,1,1\n", ["not 3", "'b' (1 rows)", ", X1, Y"]),
-        ("a;y\n69,6;0\n70,0;1\n", ["row 2, a:", "'69,6'", "comma"]),
         ("gr\udcf6\udcdfe,y\n5,0\n6,1\n", ["UTF-8"]),  # Latin-1
         ("\udcff\udcfea\0,\0y\0", ["UTF-8"]),  # UTF-16
     ],
