@@ -1,103 +1,120 @@
-"""Activation functions: each claim of the prose, by Python's mathematics and NumPy."""
+"""Activation functions: each claim of the prose, by NumPy and SciPy."""
 
-import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
+from torch import nn
+from torch.nn import functional as F
 
-from conftest import ROOT
+from conftest import run_changed, script
 
 NAME = "activation_functions"
-SEEDS = (0, 1, 2, 3, 7)
-EXACT = {  # value and derivative, with Python's own mathematics
-    "ReLU": (lambda x: max(x, 0), lambda x: int(x > 0)),
-    "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), lambda x: 0.5 / (1 + math.cosh(x))),
-    "tanh": (math.tanh, lambda x: 1 / math.cosh(x) ** 2),
-    "softplus": (lambda x: math.log1p(math.exp(x)), lambda x: 1 / (1 + math.exp(-x))),
-}
-FAR = {  # at -1000 and 1000
-    "ReLU": "[0.0, 1000.0], by the formula [0.0, 1000.0]",
-    "sigmoid": "[0.0, 1.0], by the formula [0.0, 1.0]",
-    "tanh": "[-1.0, 1.0], by the formula [-1.0, nan]",
-    "softplus": "[0.0, 1000.0], by the formula [0.0, inf]",
-}
-TABLE = np.loadtxt(ROOT / "data/diabetes.csv", delimiter=",", skiprows=1)
-X = (TABLE[:, :8] - TABLE[:, :8].mean(axis=0)) / TABLE[:, :8].std(axis=0)
-ACTIVATIONS = {  # the same in NumPy, for the network
-    "none": (lambda z: z, np.ones_like),
+SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])
+EXACT = {  # value and slope
+    "ReLU": (lambda z: np.maximum(z, 0), lambda z: np.heaviside(z, 0)),
     "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
-    "4 sigmoid": (lambda z: 4 * expit(z), lambda z: 4 * expit(z) * expit(-z)),
     "tanh": (np.tanh, lambda z: np.cosh(z) ** -2),
-    "ReLU": (lambda z: np.maximum(z, 0), lambda z: z > 0),
+    "softplus": (lambda z: np.logaddexp(0, z), expit),
+    "none": (lambda z: z, np.ones_like),
 }
+LIMITS = {"ReLU": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2)}
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_functions_derivatives_and_figures(lesson, name):
-    run, index, (value, slope) = lesson(NAME), list(EXACT).index(name), EXACT[name]
-    x, (function, formula) = torch.linspace(-5, 5, 200), run.vars["functions"][name]
-    values, slopes = ([f(number) for number in x.tolist()] for f in (value, slope))
-    ax, panel = run.figures[0].axes[index], run.figures[1].axes[0]
-    for seen in (function(x), formula(x.numpy()), ax.lines[0].get_ydata()):
-        assert seen.tolist() == pytest.approx(values, abs=2e-6)
-    assert panel.lines[4].get_ydata() == [0.25, 0.25]
-    for seen in (run.vars["derivative"](function, x), panel.lines[index].get_ydata()):
-        assert seen.tolist() == pytest.approx(slopes, abs=2e-6)
-    saturated = sum(slope(end) < 0.05 for end in (-5, 5))
-    assert len(ax.collections[0].get_paths()) == saturated  # grey areas
+@pytest.mark.parametrize("name", list(EXACT)[:4])
+def test_functions_slopes_and_figure(lesson, name):
+    run, ax = lesson(NAME), lesson(NAME).figures[0].axes[list(EXACT).index(name)]
+    x = np.linspace(-5, 5, 200)
+    values, slopes = (f(x) for f in EXACT[name])
+    function, formula = run.vars["functions"][name]
+    for seen in (function(torch.tensor(x)), formula, ax.lines[0].get_ydata()):
+        assert np.asarray(seen) == pytest.approx(values, abs=2e-6)
+    assert ax.lines[1].get_ydata() == pytest.approx(slopes, abs=2e-6)
+    assert ax.get_title() == name
+    assert ax.get_ylim() == LIMITS.get(name, (-0.2, 6))
     assert max(slopes) == pytest.approx(0.25 if name == "sigmoid" else 1, abs=0.01)
-    printed = " ".join(f"{slope(number):7.4f}" for number in (-5, 0, 5))
-    assert f"{name:8}  derivative at -5, 0, 5: {printed}\n" in run.out
-    assert f"\n{name:8}  {FAR[name]}\n" in run.out.partition("at [-1000.0, 1000.0]:")[2]
+    words = rf"^{name} +largest slope {max(slopes):.2f}, as its formula: True$"
+    assert re.search(words, run.out, re.M)
+    saturated = (slopes[[0, -1]] < 0.05).sum()
+    assert len(ax.collections[0].get_paths()) == saturated  # grey areas
 
 
-def backpropagation(layers, function, derivative):
-    """The gradients of the loss for each layer's outputs, and the slopes on the way."""
-    weights = [layer.weight.detach().numpy() for layer in layers]
-    outputs = [X @ weights[0].T + layers[0].bias.detach().numpy()]
-    for layer, w in zip(layers[1:], weights[1:], strict=True):
-        outputs.append(function(outputs[-1]) @ w.T + layer.bias.detach().numpy())
-    gradients = [(expit(outputs[-1]) - TABLE[:, 8:]) / 768]  # the last slope cancels
-    slopes = [derivative(z).astype(float) for z in outputs[:-1]]
-    for w, slope in zip(weights[:0:-1], slopes[::-1], strict=True):
-        gradients.insert(0, gradients[0] @ w * slope)
-    return gradients, slopes
+def test_words_on_functions():
+    """ReLU by two names, formulas at 100, the slopes of ReLU and leaky ReLU."""
+    x = torch.linspace(-5, 5, 200)
+    assert torch.equal(nn.ReLU()(x), F.relu(x))
+    e = torch.tensor(100.0).exp()
+    assert (1 + e).log().isinf()
+    assert ((e * e - 1) / (e * e + 1)).isnan()
+    dead = nn.Linear(3, 1)
+    nn.init.constant_(dead.bias, -100)
+    for function, slope in ((F.relu, 0), (nn.LeakyReLU(), 0.01)):
+        x = torch.tensor([-2.0, 0.0], requires_grad=True)
+        (function(x).sum() + function(dead(torch.ones(5, 3))).sum()).backward()
+        assert x.grad.tolist() == pytest.approx([slope, slope])
+        assert dead.weight.grad.flatten().tolist() == pytest.approx([5 * slope] * 3)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_what_reaches_the_first_layer(lesson, seed):
+def arrives(seed, sizes, value, slope):
+    """The mean gradient for the weights of layer 1, and the share of slopes of 1."""
+    torch.manual_seed(seed)
+    means, steep = [], []
+    for _ in range(200):
+        layers = [nn.Linear(*size) for size in sizes]
+        layers.sort(key=lambda layer: -layer.out_features)
+        x = torch.randn(1, 8).numpy()[0]
+        (w, b), *others = ([p.detach().numpy() for p in x.parameters()] for x in layers)
+        z, way = w @ x + b, np.eye(6)
+        for w, b in others:
+            steep.extend(slope(z) == 1)
+            z, way = w @ value(z) + b, w * slope(z) @ way
+        means.append(abs(np.outer(way, x)).mean())
+    return np.mean(means), np.mean(steep)
+
+
+@SEEDS
+def test_what_reaches_the_first_layer(lesson, output, seed):
     run = lesson(NAME, "--seed", seed)
-    norms, slopes, arrives = {}, {}, {}
-    for name, functions in ACTIVATIONS.items():
-        sizes = [], []
-        for layers in run.vars["starts"]:
-            gradients, derivatives = backpropagation(layers, *functions)
-            sizes[0].append([np.linalg.norm(g) for g in gradients])
-            sizes[1].append([np.sqrt((d**2).mean()) for d in derivatives])
-        norms[name], slopes[name] = (np.median(size, axis=0) for size in sizes)
-        arrives[name] = norms[name][0] / norms["none"][0]
-        assert run.vars["arrives"][name] == pytest.approx(arrives[name], rel=1e-3)
-        product = run.vars["products"][name]
-        assert product == pytest.approx(slopes[name].prod(), rel=1e-3)
-        assert arrives[name] == pytest.approx(product, rel=0.15)
-        assert norms[name][2] == pytest.approx(norms["none"][2], rel=0.1)
-    lines = np.array([line.get_ydata() for line in run.figures[2].axes[0].lines])
-    assert lines == pytest.approx(np.array(list(norms.values())), rel=1e-3)
-    assert (norms["none"][:2] < 0.7 * norms["none"][1:]).all()  # the weights alone
-    assert (slopes["sigmoid"] > 0.22).all()  # not saturated
-    assert arrives["sigmoid"] < 0.0625 < 0.3 < arrives["ReLU"] < arrives["tanh"]
-    assert arrives["4 sigmoid"] == pytest.approx(arrives["tanh"], rel=0.15)
+    change = "activation, third", "activation, nn.Linear(4, 4), activation, third"
+    assert all(f"``{text}``" in script(NAME).read_text("utf-8") for text in change)
+    deep = run_changed(NAME, output, change, "--seed", seed)
+    layers = [(8, 6), (6, 4), (4, 1)]
+    two, three = run.vars["shares"], deep.vars["shares"]
+    for shares, sizes in ((two, layers), (three, [*layers, (4, 4)])):
+        exact = {name: arrives(seed, sizes, *EXACT[name]) for name in shares}
+        for name in shares:
+            share = exact[name][0] / exact["none"][0]
+            assert shares[name] == pytest.approx(share, rel=1e-3)
+        assert 0.4 < exact["ReLU"][1] < 0.6
+    assert "layer 1: 0.375, by hand 0.375\n" in run.out
+    assert f"sigmoid {two['sigmoid']:.3f}, 1/4 times 1/4 is 0.0625\n" in run.out
+    bars = [bar.get_height() for bar in run.figures[1].axes[0].patches]
+    assert bars == list(two.values())
+    assert 0.8 / 16 < two["sigmoid"] < 1 / 16 < two["ReLU"] < two["tanh"] < 1
+    assert three["sigmoid"] < min(1 / 64, two["sigmoid"] / 4)
+    assert three["sigmoid"] == pytest.approx(0.013, abs=5e-4)
+    assert three["tanh"] > 0.55
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_dead_relus(lesson, seed):
-    run, dead = lesson(NAME, "--seed", seed), 0
-    for layers in run.vars["starts"]:
-        gradients, slopes = backpropagation(layers, *ACTIVATIONS["ReLU"])
-        silent = (slopes[1] == 0).all(axis=0)
-        assert (gradients[1][:, silent] == 0).all()  # and so those of its weights
-        dead += silent.sum()
-    assert run.vars["dead"] == {"ReLU": dead, "leaky ReLU": 0}
-    assert dead > 0
+@SEEDS
+def test_initialisation(lesson, output, seed):
+    run, n = lesson(NAME, "--seed", seed), 25
+    for parameter in nn.Linear(n, 10_000).parameters():
+        assert parameter.abs().max().item() == pytest.approx(n**-0.5, rel=1e-3)
+    rows = re.findall(r"^from .+: loss (.+), (.) of .*equal: (\w+),", run.out, re.M)
+    losses, right, equal = zip(*rows, strict=True)
+    third = (np.log(3) * 3 - 2 * np.log(2)) / 3  # p = 2/3 for three corners, the best
+    assert float(losses[0]) < 0.05
+    assert float(losses[1]) == pytest.approx(third * 3 / 4, abs=2e-3)
+    assert losses[2] == "0.6931"  # log 2
+    assert (right, equal) == (("4", "3", "2"), ("False", "True", "True"))
+    assert not run.vars["weight"].grad.any()  # from 0, exactly
+    change = "in model.parameters():", "in [model[0].weight, model[2].weight]:"
+    assert all(f"``{text}``" in script(NAME).read_text("utf-8") for text in change)
+    biases = change[0], "in [model[0].bias, model[2].bias]:"  # may be equal, even 0
+    for text, start in ((change, "0.5"), (biases, "0.0")):
+        out = run_changed(NAME, output, text, "--seed", seed).out
+        words = f"from {start}: .* 4 of 4 right, units equal: False"
+        assert re.search(words, out)

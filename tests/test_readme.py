@@ -37,10 +37,7 @@ NUMBERS = {  # of a row, in their order
     "logistic_regression_case2": lambda v: [v.losses[1950], v.entropy],
     "use_saved_model": lambda v: [v.values[3, 0].item()],
     "classification": lambda v: [v.accuracy, v.best_accuracy],
-    "activation_functions": lambda v: [
-        v.derivative(v.torch.sigmoid, v.torch.zeros(1)),
-        0.25,
-    ],
+    "activation_functions": lambda v: [v.shares["sigmoid"], 1 / 16],
     "model_selection": lambda v: printed(v, "chosen  ", 1, 4) + printed(v, "sci", 1, 2),
     "logistic_regression_case3": lambda v: [
         v.history[-1][3],

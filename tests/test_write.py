@@ -14,6 +14,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "linear_regression_case1": ("3 * x", "2 * x"),
     "logistic_regression_case1": ("-s.abs()", "-s"),
     "linear_regression_case3": ("- weight", "+ weight"),
+    "activation_functions": ("(1 - s)", "(1 + s)"),
 }
 
 
