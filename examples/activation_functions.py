@@ -118,8 +118,9 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # The sigmoids let through a little less than 1/16: their inputs are not exactly 0. The
 # steps of the first layer are that much smaller. Each further sigmoid takes away at
 # least three quarters of the gradient: this is the *vanishing gradient*. About half of
-# the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in each
-# row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
+# the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in
+# every row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01
+# there.
 
 # %%
 # Initialisation
@@ -172,13 +173,13 @@ for start in ["random", 0.5, 0.0]:
 # 1. *Predict.* Which share arrives at layer 1 through three sigmoids? Write it down,
 #    then replace ``activation, third`` by
 #    ``activation, nn.Linear(4, 4), activation, third``. Is it much less for tanh, too?
-# 2. *Change.* Set only the weights, not the biases: in the last loop, replace
+# 2. *Change.* Set only the weights, not the biases: under *Initialisation*, replace
 #    ``in model.parameters():`` by ``in [model[0].weight, model[2].weight]:``. Are the
 #    units equal when you start from 0.5, and why? And how many points are right?
 # 3. *Write.* Compute the slopes of sigmoid, tanh and softplus at ``x`` by your own
 #    formulas, without ``backward()``: ``yours = torch.stack([..., ..., ...])``. Start
-#    from the formulas in the second cell. The derivative of :math:`e^{-x}` is
-#    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u`, times that of u.
+#    from those under *Four functions*. The derivative of :math:`e^{-x}` is
+#    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u` times that of u.
 
 yours = None
 three = [slope(functions[name][0], x) for name in ["sigmoid", "tanh", "softplus"]]
