@@ -121,6 +121,8 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in
 # every row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01
 # there.
+# the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in each
+# row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
 
 # %%
 # Initialisation
@@ -180,10 +182,12 @@ for start in ["random", 0.5, 0.0]:
 #    formulas, without ``backward()``: ``yours = torch.stack([..., ..., ...])``. Start
 #    from those under *Four functions*. The derivative of :math:`e^{-x}` is
 #    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u` times that of u.
-
 yours = None
 three = [slope(functions[name][0], x) for name in ["sigmoid", "tanh", "softplus"]]
 compare("three slopes", yours, torch.stack(three))
+# 2. *Change.* Set only the weights, not the biases: in the last loop, replace
+#    from the formulas in the second cell. The derivative of :math:`e^{-x}` is
+#    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u`, times that of u.
 
 # %%
 # Answers
