@@ -86,15 +86,15 @@ print(f"gradient at layer 1: {layer1.grad}, by hand {1 / 4 * 2 * 1 / 4 * 3}")
 # %%
 # What reaches the first layer
 # ----------------------------
-features, labels = read_csv(DIABETES)
-features = features.to_numpy()
 # Now a network with 8 inputs and layers of 6, 4 and 1. How large is the gradient of its
 # output for the weights of layer 1? The mean size is averaged over 200 random networks,
 # each with a random input. Only the activation is changed. ``nn.Identity()`` is none,
 # and the others are measured as a share of it.
 #
 # .. guess::
+#
 #    Which share of the gradient do two sigmoids let through to layer 1?
+
 sizes = {}
 for name in ["none", "sigmoid", "tanh", "ReLU"]:
     activation = nn.Identity() if name == "none" else functions[name][0]
@@ -121,8 +121,6 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in
 # every row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01
 # there.
-# the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in each
-# row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
 
 # %%
 # Initialisation
@@ -182,12 +180,10 @@ for start in ["random", 0.5, 0.0]:
 #    formulas, without ``backward()``: ``yours = torch.stack([..., ..., ...])``. Start
 #    from those under *Four functions*. The derivative of :math:`e^{-x}` is
 #    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u` times that of u.
+
 yours = None
 three = [slope(functions[name][0], x) for name in ["sigmoid", "tanh", "softplus"]]
 compare("three slopes", yours, torch.stack(three))
-# 2. *Change.* Set only the weights, not the biases: in the last loop, replace
-#    from the formulas in the second cell. The derivative of :math:`e^{-x}` is
-#    :math:`-e^{-x}`, that of :math:`\log u` is :math:`1 / u`, times that of u.
 
 # %%
 # Answers
