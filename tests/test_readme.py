@@ -38,6 +38,11 @@ NUMBERS = {  # of a row, in their order
     "use_saved_model": lambda v: [v.values[3, 0].item()],
     "classification": lambda v: [v.accuracy, v.best_accuracy],
     "activation_functions": lambda v: [v.shares["sigmoid"], 1 / 16],
+    "overfitting": lambda v: [
+        v.errors[-1],
+        v.expected_error(v.stopped),
+        min(v.errors),
+    ],
     "model_selection": lambda v: printed(v, "chosen  ", 1, 4) + printed(v, "sci", 1, 2),
     "logistic_regression_case3": lambda v: [
         v.history[-1][3],

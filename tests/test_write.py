@@ -15,6 +15,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "logistic_regression_case1": ("-s.abs()", "-s"),
     "linear_regression_case3": ("- weight", "+ weight"),
     "activation_functions": ("(1 - s)", "(1 + s)"),
+    "overfitting": ("copy.deepcopy(model.state_dict())", "model.state_dict()"),
 }
 
 

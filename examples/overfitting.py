@@ -1,0 +1,278 @@
+r"""
+Overfitting, and three remedies
+===============================
+
+The training loss falls, but on new points the model gets worse. Why, and what helps?
+Here the data follows a known rule, so a formula says how wrong a model is on new
+points. Afterwards you can see overfitting, keep the best weights of a training, use
+weight decay and dropout, and say what ``eval()`` and ``no_grad()`` do.
+"""
+
+# %%
+# Setup
+# -----
+
+import copy
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.linear_model import Ridge
+from torch import nn
+from torch.optim import SGD
+
+from cli import parse_args
+from common import compare, fit, save_figure
+
+args = parse_args(__doc__, epochs=2000, lr=0.03, rows=100, seed=0)
+torch.manual_seed(args.seed)
+
+# %%
+# Data
+# ----
+# The rule: y is the sum of 80 features, each times its own true weight, plus *noise*, a
+# random number that no model can predict. ``torch.randn`` draws numbers with a mean of
+# 0 and a mean square of 1. There are 100 rows for training. The *validation set* is 100
+# other rows. No model is trained on them: they show how good it is on new rows.
+
+true_weights = torch.randn(1, 80)
+true_weights *= 3 / true_weights.norm()  # now the sum of their squares is 9
+
+
+def make_rows(n):
+    x = torch.randn(n, 80)
+    return x, x @ true_weights.T + torch.randn(n, 1)
+
+
+x, y = make_rows(args.rows)
+validation_x, validation_y = make_rows(100)
+for row, target in zip(x[:3], y[:3]):
+    print(f"y {target.item():6.3f}, x", *[f"{v:6.3f}" for v in row[:6].tolist()], "...")
+
+# %%
+# Model
+# -----
+# A linear model with 80 weights, which start at 0. All means are 0, so it has no bias.
+# How wrong is it on *fresh points*, all those that the rule can still make? With
+# weights 0, the error is y, with a mean square of 1 + 9 = 10: 1 for the noise, 9 for
+# the true weights. With other weights, put their differences from the true ones in
+# place of the true ones. So the *expected error*, the mean squared error on fresh
+# points, is 1 plus the sum of the squared differences. The last table checks it.
+
+loss_fn = nn.MSELoss()
+
+
+def new_model():
+    model = nn.Linear(80, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    return model
+
+
+def expected_error(model):
+    return 1 + (model.weight - true_weights).square().sum().item()
+
+
+def loss_on(x, y, model):
+    with torch.no_grad():
+        return loss_fn(model(x), y).item()
+
+
+# %%
+# Training
+# --------
+# One epoch at a time, so that the model can be measured before each update.
+#
+# .. guess::
+#
+#    The training loss falls in each epoch. What do the other two numbers do?
+
+plain, losses, validation_losses, errors = new_model(), [], [], []
+optimizer = SGD(plain.parameters(), lr=args.lr)
+for epoch in range(1, args.epochs + 1):
+    validation_losses.append(loss_on(validation_x, validation_y, plain))
+    errors.append(expected_error(plain))
+    losses += fit(plain, x, y, loss_fn, optimizer, epochs=1, log_every=0, first=epoch)
+
+fig, ax = plt.subplots()
+names = ["training loss", "validation loss", "expected error"]
+for name, curve in zip(names, [losses, validation_losses, errors]):
+    print(f"{name:15} lowest {min(curve):.3f}, in the last epoch {curve[-1]:.3f}")
+    ax.semilogx(range(1, args.epochs + 1), curve, label=name)
+ax.axhline(1, color="black", linewidth=0.8, label="noise")
+ax.set(xlabel="epoch", ylabel="mean squared error", ylim=0)
+ax.legend()
+save_figure(fig, args.output / "overfitting.png")
+
+# %%
+# Result
+# ------
+# The expected error falls first, but then it rises. Even the true weights have an
+# expected error of 1. A training loss far below 1 means that the model has fitted the
+# noise of its rows, too: with 80 weights for 100 rows it can. The model *overfits*. To
+# see this, you need no true weights: the validation loss rises while the training loss
+# falls.
+
+# %%
+# Early stopping
+# --------------
+# *Early stopping*: stop when the validation loss has not reached a new lowest value for
+# some epochs, the *patience*. Go back to the best weights, of which you keep a copy.
+# ``state_dict()`` alone is no copy: it refers to the memory that ``step()`` changes.
+# The validation rows have noise, too, so their best epoch need not be the truly best.
+
+stopped, lowest, patience = new_model(), float("inf"), 100
+optimizer = SGD(stopped.parameters(), lr=args.lr)
+for epoch in range(1, args.epochs + 1):
+    validation_loss = loss_on(validation_x, validation_y, stopped)
+    if validation_loss < lowest:
+        lowest, best_epoch = validation_loss, epoch
+        best = copy.deepcopy(stopped.state_dict())
+        alias = stopped.state_dict()  # not a copy
+    if epoch - best_epoch == patience:
+        break
+    loss = loss_fn(stopped(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+print("alias is the last model:", torch.equal(alias["weight"], stopped.weight))
+print("best is the last model:", torch.equal(best["weight"], stopped.weight))
+stopped.load_state_dict(best)
+print(f"stopped in epoch {epoch}; by validation the best epoch is {best_epoch}", end="")
+print(f", expected error {expected_error(stopped):.3f}")
+print(f"truly best: epoch {errors.index(min(errors)) + 1}, {min(errors):.3f}")
+
+# %%
+# Weight decay
+# ------------
+# *Weight decay* of 0.2 adds 0.2 w to the gradient of each weight w. This is the
+# derivative of a penalty of 0.1 w². So SGD minimises the mean squared error plus 0.1
+# times the sum of all w². scikit-learn's ``Ridge`` takes the sum of the squared errors,
+# 100 times the mean. So its ``alpha`` is 100 * 0.1.
+
+decayed = new_model()
+optimizer = SGD(decayed.parameters(), lr=args.lr, weight_decay=0.2)
+fit(decayed, x, y, loss_fn, optimizer, args.epochs, log_every=0)
+ridge = Ridge(alpha=len(x) * 0.1, fit_intercept=False)
+ridge.fit(x.numpy(), y.flatten().numpy())
+print("SGD  ", [f"{w:.4f}" for w in decayed.weight[0, :6].tolist()])
+print("Ridge", [f"{w:.4f}" for w in ridge.coef_[:6]])
+
+# %%
+# Dropout
+# -------
+# In *train mode*, *dropout* sets each input to 0 with a probability p, and divides the
+# others by 1 - p, so the mean stays. It draws anew in each call. ``eval()`` switches to
+# *eval mode*, in which dropout does nothing, and ``train()`` back. ``no_grad()`` does
+# not change the numbers: PyTorch only does not record them for ``backward()``.
+#
+# .. guess::
+#
+#    10,000 predictions for the same row, in train mode and in eval mode, with and
+#    without ``no_grad()``. Which are all equal, and which have ``requires_grad``?
+
+p = 0.1
+dropped = nn.Sequential(nn.Dropout(p), new_model())
+optimizer = SGD(dropped.parameters(), lr=args.lr)
+fit(dropped, x, y, loss_fn, optimizer, args.epochs, log_every=0)
+row = validation_x[:1].repeat(10_000, 1)
+print("mode   no_grad  requires_grad  mean, standard deviation")
+for mode in ["train", "eval"]:
+    dropped.train(mode == "train")  # train(False) is eval()
+    a = dropped(row)
+    with torch.no_grad():
+        b = dropped(row)
+    for name, z in [("no", a), ("yes", b)]:
+        print(f"{mode:8}{name:8}{z.requires_grad!s:14}{z.mean():.3f}, {z.std():.3f}")
+squares = (dropped[1].weight * row[0]).square().sum().item()
+print(f"standard deviation in train mode, exact: {(p / (1 - p) * squares) ** 0.5:.3f}")
+
+# %%
+# In train mode a prediction is partly random. For a row x, its standard deviation is
+# :math:`\sqrt{p / (1-p) \sum_j w_j^2 x_j^2}`, and its mean is the prediction of eval
+# mode. To evaluate, use both ``eval()`` and ``no_grad()``. If the results surprise you,
+# do not delete ``eval()``: that only makes them random.
+
+# %%
+# A validation loss below the training loss
+# -----------------------------------------
+# Is that a mistake? Not if the training loss is from train mode. There dropout adds, on
+# average, a penalty of :math:`p / (1-p) \sum_j w_j^2 m_j`. Here :math:`m_j`, the mean
+# of :math:`x_j^2`, is about 1, so it is nearly a weight decay of 2 p / (1 - p) = 0.22.
+# The validation loss, from eval mode, has no penalty. Compare both in eval mode. As a
+# check, here are 1,000 losses of train mode, first at the trained weights, then at the
+# true ones. The *standard error* is how far off their mean usually is.
+
+truth = new_model()
+truth.load_state_dict({"weight": true_weights})
+for name, line in [("trained", dropped[1]), ("true", truth)]:
+    model = nn.Sequential(nn.Dropout(p), line)  # in train mode
+    noisy = torch.tensor([loss_on(x, y, model) for _ in range(1000)])
+    error = noisy.std() / 1000**0.5
+    print(f"{name} weights, train mode: {noisy.mean():.3f}, standard error {error:.3f}")
+    penalty = p / (1 - p) * (line.weight.square() * x.square().mean(0)).sum().item()
+    model.eval()
+    loss = loss_on(x, y, model)
+    print(f"  eval mode: {loss:.3f}, plus the penalty {loss + penalty:.3f}", end="")
+    print(f"; validation loss {loss_on(validation_x, validation_y, model):.3f}")
+
+# %%
+# Comparison
+# ----------
+
+fresh_x, fresh_y = make_rows(10_000)
+models = {"weights 0": new_model(), "no remedy": plain, "early stopping": stopped}
+models |= {"weight decay": decayed, "dropout": dropped[1], "true weights": truth}
+for name, model in models.items():
+    print(f"{name:14} training loss {loss_on(x, y, model):5.2f}, ", end="")
+    print(f"expected error {expected_error(model):5.2f}, ", end="")
+    print(f"on 10,000 fresh points {loss_on(fresh_x, fresh_y, model):5.2f}")
+
+# %%
+# In short
+# --------
+# - A model overfits if its training loss falls while its validation loss rises.
+# - Early stopping keeps a *copy* of the best ``state_dict``. Weight decay and dropout
+#   keep the weights small.
+# - To evaluate: ``model.eval()`` switches dropout off, ``torch.no_grad()`` recording.
+#
+# Next: which of several models to trust.
+
+# %%
+# Try it
+# ------
+# 1. *Predict.* With 1,000 rows for the same 80 weights, how far apart are training loss
+#    and expected error in the last epoch? Write the two numbers down, then run
+#    ``python examples/overfitting.py --rows 1000``.
+# 2. *Change.* A common mistake: in the loop under *A validation loss below the training
+#    loss*, delete the line ``model.eval()``. Which of the numbers change, and why?
+# 3. *Write.* Keep the best weights, without looking at the code above: train a new
+#    model for ``args.epochs`` epochs, without a stop. Then load the weights with the
+#    lowest validation loss. Put your lines in place of ``yours = None``. End with
+#    ``yours = loss_on(validation_x, validation_y, model)``.
+
+yours = None
+compare("lowest validation loss", yours, min(validation_losses))
+
+# %%
+# Answers
+# -------
+# 1. By some 0.1 to 0.2: both are near 1. 80 weights can fit only little of the noise
+#    of 1,000 rows.
+# 2. The loss after "eval mode", its sum with the penalty, and the validation loss. They
+#    grow, because both losses are now from train mode: they contain a penalty of their
+#    own, and are partly random. There is no error and no warning.
+# 3. One way to write it::
+#
+#        model = new_model()
+#        optimizer = SGD(model.parameters(), lr=args.lr)
+#        lowest = float("inf")
+#        for epoch in range(args.epochs):
+#            validation_loss = loss_on(validation_x, validation_y, model)
+#            if validation_loss < lowest:
+#                lowest = validation_loss
+#                best = copy.deepcopy(model.state_dict())
+#            loss = loss_fn(model(x), y)
+#            optimizer.zero_grad()
+#            loss.backward()
+#            optimizer.step()
+#        model.load_state_dict(best)
+#        yours = loss_on(validation_x, validation_y, model)

@@ -1,0 +1,167 @@
+"""Are the overfitting lesson's numbers those of NumPy's closed forms?"""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import run_changed
+
+NAME = "overfitting"
+SEEDS = pytest.mark.parametrize(
+    "seed", [0, 3, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2, 7))]
+)
+
+
+class Problem:
+    """The rows of a run, and each epoch's weights by the eigenvectors of X'X."""
+
+    def __init__(self, v, epochs=2000, rate=0.03):
+        self.x, self.y, self.vx, self.vy, self.true = (
+            v[name].double().numpy().squeeze()
+            for name in ("x", "y", "validation_x", "validation_y", "true_weights")
+        )
+        self.curvatures, self.axes = np.linalg.eigh(2 * self.x.T @ self.x / len(self.x))
+        left = 1 - (1 - rate * self.curvatures) ** np.arange(epochs + 1)[:, None]
+        self.path = left * (self.axes.T @ self.ridge(0)) @ self.axes.T
+
+    def ridge(self, alpha):
+        a = self.x.T @ self.x + np.diag(np.broadcast_to(alpha, 80))
+        return np.linalg.solve(a, self.x.T @ self.y)
+
+    def loss(self, weights):
+        return ((weights @ self.x.T - self.y) ** 2).mean(-1)
+
+    def validation(self, weights):
+        return ((weights @ self.vx.T - self.vy) ** 2).mean(-1)
+
+    def expected(self, weights):
+        return 1 + ((weights - self.true) ** 2).sum(-1)
+
+
+def weights(model):
+    return model.weight.detach().double().numpy()[0]
+
+
+@SEEDS
+def test_curves(lesson, seed):
+    """The loss falls far below the noise, in each epoch; the other two turn."""
+    v = lesson(NAME, "--seed", seed).vars
+    problem = Problem(v)
+    assert problem.true @ problem.true == pytest.approx(9)
+    assert 0.08 < 0.03 * problem.curvatures[-1] / 2 < 0.13  # a tenth of the limit
+    for name, formula in (
+        ("losses", problem.loss),
+        ("validation_losses", problem.validation),
+        ("errors", problem.expected),
+    ):
+        assert v[name] == pytest.approx(formula(problem.path[:-1]), rel=1e-4)
+    assert (np.diff(problem.loss(problem.path)) < 0).all()
+    assert v["losses"][-1] < 0.4
+    for curve in (v["validation_losses"], v["errors"]):
+        assert curve[-1] > min(curve) + 0.2
+        assert curve[0] > min(curve) + 2
+
+
+@SEEDS
+def test_early_stopping(lesson, seed):
+    """The copy is the best by validation, the alias the last model."""
+    run = lesson(NAME, "--seed", seed)
+    v, problem = run.vars, Problem(run.vars)
+    assert "alias is the last model: True\nbest is the last model: False\n" in run.out
+    by_validation = problem.validation(problem.path)
+    best = by_validation.argmin() + 1
+    assert v["best_epoch"] == pytest.approx(best, abs=5)  # it is flat there
+    assert f"stopped in epoch {v['best_epoch'] + 100}; by" in run.out
+    assert v["lowest"] == pytest.approx(by_validation.min(), rel=1e-4)
+    assert weights(v["stopped"]) == pytest.approx(problem.path[best - 1], abs=5e-3)
+    assert torch.equal(v["best"]["weight"], v["stopped"].weight)
+    errors = problem.expected(problem.path)
+    truly = re.search(r"truly best: epoch (.+), (.+)", run.out).groups()
+    assert int(truly[0]) == pytest.approx(errors.argmin() + 1, abs=5)
+    assert float(truly[1]) == pytest.approx(errors.min(), abs=1e-3)
+
+
+@SEEDS
+def test_weight_decay_is_ridge(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
+    exact = Problem(run.vars).ridge(10)
+    assert weights(run.vars["decayed"]) == pytest.approx(exact, abs=1e-4)
+    for name in ("SGD  ", "Ridge"):
+        printed = re.search(rf"^{name} (.+)", run.out, re.M)[1]
+        numbers = [float(text) for text in re.findall(r"-?\d\.\d+", printed)]
+        assert numbers == pytest.approx(exact[:6], abs=2e-4)
+
+
+@SEEDS
+def test_dropout(lesson, seed):
+    """Losses in train mode have the penalty; predictions have the spread."""
+    run = lesson(NAME, "--seed", seed)
+    v, problem = run.vars, Problem(run.vars)
+    trained, share = weights(v["dropped"][1]), 0.1 / 0.9
+    table = re.findall(r"^(train|eval) +(no|yes) +(\w+) +(.+), (.+)", run.out, re.M)
+    cases = ("train", "no"), ("train", "yes"), ("eval", "no"), ("eval", "yes")
+    assert [row[:2] for row in table] == list(cases)
+    assert [row[2] for row in table] == ["True", "False"] * 2
+    mean = problem.vx[0] @ trained
+    spread = (share * (trained * problem.vx[0]) ** 2).sum() ** 0.5
+    for row, exact in zip(table, [spread, spread, 0, 0], strict=True):
+        assert float(row[3]) == pytest.approx(mean, abs=0.05 * exact + 1e-3)
+        assert float(row[4]) == pytest.approx(exact, rel=0.05)
+    printed = float(re.search(r"in train mode, exact: (.+)", run.out)[1])
+    assert printed == pytest.approx(spread, abs=2e-3)
+    found = re.findall(
+        r"mode: (.+), standard error (.+)\n.*mode: (.+), plus .*y (.+); .*loss (.+)",
+        run.out,
+    )
+    for row, w in zip(found, [trained, problem.true], strict=True):
+        noisy, error, plain, total, validation = map(float, row)
+        penalty = (share * w**2 * (problem.x**2).mean(0)).sum()
+        exact = [problem.loss(w), problem.loss(w) + penalty, problem.validation(w)]
+        assert [plain, total, validation] == pytest.approx(exact, abs=2e-3)
+        assert noisy == pytest.approx(total, abs=5 * error)
+        assert error < 0.02
+    assert validation < noisy - 0.5  # at the true weights
+    decayed = problem.ridge(100 * share * (problem.x**2).mean(0))
+    assert trained == pytest.approx(decayed, abs=0.15)
+
+
+@SEEDS
+def test_comparison(lesson, seed):
+    """Training loss, expected error and 10,000 fresh points; each remedy helps."""
+    run = lesson(NAME, "--seed", seed)
+    v, problem, errors = run.vars, Problem(run.vars), {}
+    for name, model in v["models"].items():
+        row = re.search(
+            rf"^{name} .*loss +(.+), .*error +(.+), .*points +(.+)", run.out, re.M
+        )
+        w = weights(model)
+        errors[name] = problem.expected(w)
+        exact = [problem.loss(w), errors[name]]
+        assert [float(row[1]), float(row[2])] == pytest.approx(exact, abs=0.011)
+        assert float(row[3]) == pytest.approx(errors[name], rel=0.06)
+    assert errors["true weights"] == 1
+    assert errors.pop("weights 0") == pytest.approx(10)
+    assert max(errors, key=errors.get) == "no remedy"
+    best = v["validation_losses"].index(v["lowest"])
+    assert errors["early stopping"] == pytest.approx(v["errors"][best], rel=1e-5)
+    decayed = problem.expected(problem.ridge(10))
+    assert errors["weight decay"] == pytest.approx(decayed, rel=1e-4)
+
+
+@SEEDS
+def test_try_it(lesson, output, seed):
+    """With 1,000 rows both are near 1; without eval() three numbers change."""
+    v = lesson(NAME, "--rows", 1000, "--seed", seed).vars
+    best = Problem(v).ridge(0)
+    assert v["losses"][-1] == pytest.approx(Problem(v).loss(best), rel=1e-3)
+    assert v["losses"][-1] == pytest.approx(0.95, abs=0.1)
+    assert v["errors"][-1] == pytest.approx(1.1, abs=0.05)
+    run = run_changed(NAME, output, ("    model.eval()\n", ""), "--seed", seed)
+    pattern = r"eval mode: (.+), plus the penalty (.+); .*loss (.+)"
+    usual, changed = (
+        np.array(re.findall(pattern, out), float)
+        for out in (lesson(NAME, "--seed", seed).out, run.out)
+    )
+    assert (changed > usual + 0.2).all()
