@@ -9,9 +9,8 @@ import torch
 from conftest import run_changed
 
 NAME = "overfitting"
-SEEDS = pytest.mark.parametrize(
-    "seed", [0, 3, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2, 7))]
-)
+SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7)]
+SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
 
 
 class Problem:
@@ -150,7 +149,7 @@ def test_comparison(lesson, seed):
     assert errors["weight decay"] == pytest.approx(decayed, rel=1e-4)
 
 
-@SEEDS
+@pytest.mark.parametrize("seed", [0, *SLOW])
 def test_try_it(lesson, output, seed):
     """With 1,000 rows both are near 1; without eval() three numbers change."""
     v = lesson(NAME, "--rows", 1000, "--seed", seed).vars
