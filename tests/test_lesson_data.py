@@ -121,6 +121,15 @@ def test_columns_that_are_left_out(tmp_path, capsys):
     fails(capsys, [], data.usable_columns, features[["none"]], labels)
 
 
+def test_text_in_a_lesson_for_numbers(run, tmp_path):
+    text = "a,city,plan,y\n" + "".join(
+        f"{i * i},c{i % 3},p{i % 2},{i // 5}\n" for i in range(10)
+    )
+    done = run("logistic_regression_case2", "--data", table(tmp_path, text))
+    assert done.returncode == 1
+    error_line(done.stderr, "text: 2 (city, plan)", "model_selection.py")
+
+
 def test_missing_cells_and_files(tmp_path, capsys):
     path = table(tmp_path, "?,,0\nNA,1,1\n2,nan,1\n")
     features, labels = read_csv(path)
