@@ -62,19 +62,18 @@ def read_csv(path: Path, label: str = "") -> tuple:
     target = known.get(label) if label else [*names, *named][-1]
     if not target:
         fail(f"argument --label: {path} has no column {label!r:.40}, but {names}", 2)
-    table = pd.DataFrame(rows.values(), index=list(rows), columns=names)
-    features = {}
-    for name, texts in table.items():
+    cells, features = dict(zip(names, zip(*rows.values()))), {}
+    for name, texts in cells.items():
         features[name] = numbers = [_number(text) for text in texts]
         if None in numbers:
-            features[name] = texts.mask(texts.isin(MISSING))
+            features[name] = [np.nan if text in MISSING else text for text in texts]
             if any(text[:1].isdigit() for text in texts):
-                i = texts.index[numbers.index(None)]
-                print(f"{name} is text: {texts[i]!r:.40} in row {i}")
-    features = pd.DataFrame(features, index=table.index)
+                j = numbers.index(None)
+                print(f"{name} is text: {texts[j]!r:.40} in row {[*rows][j]}")
+    features = pd.DataFrame(features, index=list(rows))
     labels = features.pop(target)
-    classes = [c for _, c in table[target].groupby(labels, dropna=False)]
-    found = [f"{c.iloc[0]!r:.40} ({len(c)} rows)" for c in classes]
+    classes = pd.Series(cells[target], labels.index).groupby(labels, dropna=False)
+    found = [f"{c.iloc[0]!r:.40} ({len(c)} rows)" for _, c in classes]
     if len(found) != 2 or labels.isna().any():
         found = f"{len(found)}: {', '.join(found[:4])}; see --label"
         fail(f"{path}: the label, {target}, must have 2 values, not {found}; {shown}")
@@ -112,7 +111,7 @@ def _number(cell):
     """Return the number in a cell, NaN if it is missing, None if float32 has none."""
     if cell in MISSING or cell == "-":
         return np.nan
-    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", cell):
+    if "," in cell and re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", cell):
         cell = cell.replace(",", "")
     try:
         number = float({"true": "1", "false": "0"}.get(cell.lower(), cell))
