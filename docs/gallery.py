@@ -62,19 +62,8 @@ def describe(fig):
     return re.sub(r"[$\\]", "", " ".join(text.split()))
 
 
-def image(path, text, gallery_conf):
-    """Return reST that shows an image, with a link to the file in full size."""
-    inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
-    return (
-        f".. image:: /{inside}\n"
-        f"   :alt: {text}\n"
-        "   :class: sphx-glr-single-img\n"
-        f"   :target: _images/{Path(path).name}\n\n"
-    )
-
-
 def figures(block, block_vars, gallery_conf):
-    """Save the figures and GIFs of a cell; return reST that shows them.
+    """Save the figures of a cell; return reST that shows them, with links to the files.
 
     Save the numbers of an interactive figure in the prose that follows, too.
     """
@@ -82,11 +71,14 @@ def figures(block, block_vars, gallery_conf):
     for number, path in zip(plt.get_fignums(), paths, strict=False):
         fig = plt.figure(number)
         fig.savefig(path)
-        rst += image(path, describe(fig), gallery_conf)
+        inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
+        rst += (
+            f".. image:: /{inside}\n"
+            f"   :alt: {describe(fig)}\n"
+            "   :class: sphx-glr-single-img\n"
+            f"   :target: _images/{Path(path).name}\n\n"
+        )
     plt.close("all")
-    for gif, path in zip(Path("outputs").glob("*.gif"), paths, strict=False):
-        path = gif.replace(Path(path).with_suffix(".gif"))
-        rst += image(path, "The figure above, from the first epoch on", gallery_conf)
     blocks = split_code_and_text_blocks(block_vars["src_file"])[1]
     for text in blocks[blocks.index(block) + 1 :][:1]:
         for name in re.findall(r"^\.\. interactive:: (\w+)", text.content, re.M):

@@ -70,7 +70,7 @@ def finish(app, doctree):
 def clean_output(node):
     """Remove paths of this machine; that a figure was saved stands only under it."""
     text = node.astext().replace(f"{ROOT}/", "") + "\n"
-    text = re.sub(r"^saved .*\.(png|gif)\n", "", text, flags=re.MULTILINE).strip("\n")
+    text = re.sub(r"^saved .*\.png\n", "", text, flags=re.MULTILINE).strip("\n")
     node.rawsource, node[:] = text, [nodes.Text(text)]
     if not text:
         node.parent.remove(node)

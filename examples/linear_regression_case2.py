@@ -53,7 +53,7 @@ print("x", x.shape, x.dtype, "y", y.shape, y.dtype)
 # %%
 # Model
 # -----
-# Most models are a class. ``__init__`` creates the layers; its first line prepares
+# Most models are a ``class``. ``__init__`` creates the layers; its first line prepares
 # ``nn.Module`` for them. ``forward`` computes the output. Do not call it: ``model(x)``
 # does, and also runs what tools attach to a model.
 

@@ -16,6 +16,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "linear_regression_case3": ("- weight", "+ weight"),
     "activation_functions": ("(1 - s)", "(1 + s)"),
     "overfitting": ("copy.deepcopy(model.state_dict())", "model.state_dict()"),
+    "classification": (".clamp(min=0)", ""),
 }
 
 
