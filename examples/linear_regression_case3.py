@@ -94,10 +94,10 @@ print(f"scikit-learn: loss {best_loss:.4f}, for x = 8 {best.predict(new).item():
 # Save and load
 # -------------
 # A ``state_dict`` holds the parameters and buffers of a model, each under its name.
-# Save it, not the whole model. A file with a whole model refers to its class by name;
-# where that class is missing, it cannot be loaded (``Can't get attribute 'Line'``).
+# Save it, not the whole model. A file with a whole model refers to its code by name;
+# where that code is missing, it cannot be loaded (``Can't get attribute 'Line'``).
 #
-# To load, make a new model of the same class, and fill it from the file.
+# To load, make a new ``Line`` as before, and fill it from the file.
 # ``map_location="cpu"`` puts the numbers on the CPU, even if they were saved on a GPU
 # that this computer does not have. ``weights_only=True``, the default, accepts tensors
 # and plain data. It refuses a file with other objects, because they could run code
@@ -192,7 +192,7 @@ report("raw, 0.1, Adam", Line(), Adam, lr=0.1)
 # - A loss that stands still does not say that training is finished.
 # - Standardise the input, then find the rate. Keep mean and standard deviation in the
 #   model, as buffers.
-# - Save the ``state_dict``; load it into a new model of the same class.
+# - Save the ``state_dict``; load it into a new model with the same layers.
 #
 # Next: a model that says yes or no.
 
