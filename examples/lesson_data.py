@@ -47,10 +47,10 @@ def read_csv(path: Path, label: str = "") -> tuple:
 
     rows = _read_rows(path)
     i, first = next(iter(rows.items()))
+    shown = f"row {i} is {', '.join(first)!r:.80}"
     names = rows.pop(i) if _is_header(first) else [*map(str, range(len(first)))]
     for j, name in enumerate(names):
         names[j] = f"column {j + 1}" if name.isdecimal() else name or f"Unnamed: {j}"
-    shown = f"row {i} is {', '.join(first)!r:.80}"
     for i, row in rows.items():
         gap = names[len(row) :]  # a comma may end the header, but not the rows
         if len(row) > len(names) or not all(n.startswith("Unnamed:") for n in gap):
