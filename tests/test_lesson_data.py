@@ -53,7 +53,8 @@ def test_label_column(tmp_path, capsys):
     for label in ("0", "4", "-1", "x", "9" * 9999):
         fails(capsys, ["--label", path, label[:9]], read_csv, path, label, code=2)
     # A first row of numbers is data, unless a third cell makes it a header of pandas.
-    assert [*read_csv(table(tmp_path, "0,1\n5,0\n6,1\n"))[0]["column 1"]] == [0, 5, 6]
+    for text in ("0,1\n5,0\n6,1\n", "0,1,1\n5,0,0\n6,1,1\n"):
+        assert [*read_csv(table(tmp_path, text))[0]["column 1"]] == [0, 5, 6]
 
 
 WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "None", "-")
@@ -140,6 +141,7 @@ def test_what_float32_cannot_hold_is_text(tmp_path, capsys, cell):
         (ROWS + '1,"2"5,0\n', ["table.csv"]),
         (ROWS + "1,2,\n", ["column 3", "not 3", "'' (1 rows)"]),
         (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
+        ("1,2,0\n3,4,\n", ["column 3", "'' (1 rows)"]),
         ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
         ("a,a,y\n5,6,0\n1,2,1\n", ["not 3", "'y' (1 rows)", "a, a, y"]),
         ("# from a tool\na,b,y\n5,6,0\n", ["row 2", "#, from, a, tool"]),
