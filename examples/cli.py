@@ -23,7 +23,6 @@ HELP = {
     "epochs": "passes over the training data",
     "lr": "learning rate",
     "batch_size": "examples per training step",
-    "published": "start from the weights of the published run",
     "sample": "use the small sample in data/ instead of the full data set",
     "resume": "continue from the checkpoint of the last run",
     "data": "CSV file with a label of two values",
