@@ -4,9 +4,9 @@ A deep network that learned a constant, and why
 
 This lesson is about a failure. A network learns from eight measurements of a woman
 whether she will get diabetes. The loss falls in each line of the log. But in the end,
-it predicts nearly the same for all women. How do you notice that, and how do you find
-the cause? Afterwards you can say whether a model has learned anything from its inputs,
-and find out why training fails: change one thing at a time.
+the network predicts nearly the same for all women. How do you notice that, and how do
+you find the cause? Afterwards you can say whether a model has learned anything from its
+inputs, and find out why training fails: change one thing at a time.
 """
 
 # %%
@@ -37,8 +37,8 @@ torch.manual_seed(args.seed)
 # Each row of the table is a woman. Her label is 1 if she was diagnosed with diabetes
 # within five years. The first four rows are shown as columns. The numbers differ in
 # size, so standardise each column, as in linear regression 3. (A column of equal
-# numbers has the standard deviation 0: divide it by 1.) That a 0 in ``insulin`` means
-# "not measured" has to wait until model selection.
+# numbers has the standard deviation 0: divide it by 1.) In ``insulin``, a 0 means that
+# it was not measured: see model selection.
 
 features, labels = read_csv(args.data, args.label)
 features = require_numbers(args.data, features, labels)
@@ -111,7 +111,7 @@ print("the same outputs:", torch.equal(twin(x), model(x)))
 # Training
 # --------
 # This loss also takes K labels in each row, of which several may be 1 (*multi-label*):
-# for K outputs and y of shape (n, K), it is the mean of K losses of two classes.
+# for K outputs and y of shape (n, K), it is the mean of K such losses.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -139,7 +139,7 @@ print(f"predictions of the network: {p.min():.3f} to {p.max():.3f}")
 # --------------------
 # A step is the learning rate times the gradient. The gradient of the first layer comes
 # back through two sigmoids, with slopes of at most 1/4 (see activation functions). So
-# its steps may be too small. Two changes make them larger: *tanh*, whose slope reaches
+# its steps may be too small. Two changes make them larger: tanh, whose slope reaches
 # 1, or a rate a hundred times as large. Try each alone, from the same ten starts, since
 # a single one may be lucky. A start leaves the baseline if its loss gets 0.02 below.
 #
@@ -177,7 +177,7 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 # %%
 # Above, each line is a start. Below are the predictions after the tenth. Without a
 # change, no start leaves the baseline. With tanh all do, and at a rate of 1, too. So
-# neither the sigmoid nor the rate is wrong alone: together they make too small steps.
+# neither the sigmoid nor the rate is wrong alone: together they make steps too small.
 # (All losses are those of the rows used for training, not those of other women.)
 
 # %%
