@@ -48,7 +48,9 @@ NUMBERS = {  # of a row, in their order
         v.expected_error(v.stopped),
         min(v.errors),
     ],
-    "model_selection": lambda v: printed(v, "chosen  ", 1, 4) + printed(v, "sci", 1, 2),
+    "model_selection": lambda v: (
+        printed(v, "chosen m", 0, 3) + printed(v, "sci", 0, 1) + printed(v, "bas", 0, 1)
+    ),
     "logistic_regression_case3": lambda v: [
         v.history[-1][3],
         v.test_accuracy,

@@ -18,6 +18,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "overfitting": ("copy.deepcopy(model.state_dict())", "model.state_dict()"),
     "classification": (".clamp(min=0)", ""),
     "logistic_regression_case2": ("log()", "log2()"),
+    "model_selection": ("table.iloc[held_out]", "features.iloc[held_out]"),
 }
 
 
