@@ -60,30 +60,28 @@ def fit(
     optimizer: Optimizer,
     epochs: int,
     log_every: int = 20,
-    first: int = 1,
 ) -> list[float]:
     """Train on the full batch, one step per epoch; return the loss of each epoch.
 
-    The loss of an epoch is the one *before* its update. Epochs are numbered from
-    ``first``, and every ``log_every``-th is printed (0: none). Ends the program if a
-    loss is not finite, including the one after the last update; that one is taken in
-    eval mode, in which the model is left.
+    The loss of an epoch is the one *before* its update. Every ``log_every``-th is
+    printed (0: none). Ends the program if a loss is not finite, including the one after
+    the last update; that one is taken in eval mode, in which the model is left.
     """
     model.train()
     lr = optimizer.param_groups[0]["lr"]
     losses = []
-    for epoch in range(first, first + epochs):
+    for epoch in range(1, epochs + 1):
         loss = loss_fn(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        require_finite(losses[-1], epoch, lr, updates=epoch - first)
+        require_finite(losses[-1], epoch, lr, updates=epoch - 1)
         if log_every and epoch % log_every == 0:
             print(f"epoch {epoch:4d}  loss {losses[-1]:#.6g}")
     model.eval()
     with torch.no_grad():
-        require_finite(loss_fn(model(x), y).item(), first + epochs - 1, lr)
+        require_finite(loss_fn(model(x), y).item(), epochs, lr)
     return losses
 
 

@@ -90,7 +90,7 @@ optimizer = SGD(plain.parameters(), lr=args.lr)
 for epoch in range(1, args.epochs + 1):
     validation_losses.append(loss_on(validation_x, validation_y, plain))
     errors.append(expected_error(plain))
-    losses += fit(plain, x, y, loss_fn, optimizer, epochs=1, log_every=0, first=epoch)
+    losses += fit(plain, x, y, loss_fn, optimizer, epochs=1, log_every=0)
 
 fig, ax = plt.subplots()
 names = ["training loss", "validation loss", "expected error"]
