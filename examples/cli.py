@@ -25,7 +25,7 @@ HELP = {
     "batch_size": "examples per training step",
     "sample": "use the small sample in data/ instead of the full data set",
     "resume": "continue from the checkpoint of the last run",
-    "data": "CSV file with a label of two values",
+    "data": "data of your own: a CSV file, or (data_loading) a folder of images",
     "label": "name or number (from 1) of the label column; else it is the last",
     "seed": "seed of the random numbers",
     "device": "cpu, cuda, mps, xpu, or auto for the accelerator",

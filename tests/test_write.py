@@ -13,6 +13,7 @@ from conftest import run_changed, script
 WRONG = {  # a passage of the answer, and one that makes it wrong
     "linear_regression_case1": ("3 * x", "2 * x"),
     "logistic_regression_case1": ("-s.abs()", "-s"),
+    "data_loading": ("x.flip(2)", "x.flip(1)"),
     "linear_regression_case3": ("- weight", "+ weight"),
     "activation_functions": ("(1 - s)", "(1 + s)"),
     "overfitting": ("copy.deepcopy(model.state_dict())", "model.state_dict()"),

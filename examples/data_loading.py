@@ -1,0 +1,282 @@
+"""
+Images from a folder
+====================
+
+How do images of your own reach a model? They are files, of many sizes, and may not all
+fit in memory. A ``Dataset`` reads one image, a ``DataLoader`` makes batches. Afterwards
+you can train on a folder of images, transform them, and read them with workers.
+"""
+
+# %%
+# Setup
+# -----
+# ``--data FOLDER`` takes images of your own: FOLDER has a folder for each class.
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from cli import fail, parse_args
+from common import compare, pick_device, save_figure
+from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
+
+options = {"epochs": 3, "lr": 0.01, "batch_size": 64, "seed": 0, "device": "auto"}
+args = parse_args(__doc__, **options, data=None)
+device = pick_device(args.device)
+
+# %%
+# Data
+# ----
+# By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
+# ``ImageFolder`` lists its files. A folder is a class; its label is its place in
+# alphabetical order, so an ankle boot has label 0 here, not 9. Each file is read with
+# three *channels*: red, green and blue. A tensor has them first, matplotlib wants them
+# last: ``permute`` moves the axes.
+
+folder = args.data
+if folder is None:
+    folder = args.output / "clothes"
+    sample = SAMPLE_FOLDER.exists()  # if not, all images are downloaded
+    pixels, numbers, *_ = load_fashion_mnist(sample, "cpu")
+    for i in range(1000):
+        path = folder / CLASSES[numbers[i]].partition("/")[0] / f"{i:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = (255 * pixels[i]).round().byte().reshape(28, 28)
+        Image.fromarray(image.numpy()).save(path)
+
+files = ImageFolder(folder, transform=transforms.ToTensor())
+if len(files.classes) < 2:
+    fail(f"{folder} has one class only, {files.classes[0]}")
+fig = plt.figure(figsize=(10, 4.4))
+for k, name in enumerate(files.classes[:10]):
+    i = files.targets.index(k)  # the first image of the class
+    path = Path(files.samples[i][0])
+    print(f"label {k}: {files.targets.count(k)} images, first {name}/{path.name}")
+    ax = fig.add_subplot(2, 5, k + 1)
+    ax.imshow(files[i][0].permute(1, 2, 0).numpy())
+    ax.set_title(name)
+    ax.axis("off")
+save_figure(fig, args.output / "data_loading.png")
+
+# %%
+# A Dataset of your own
+# ---------------------
+# A ``Dataset`` needs two methods. ``len(dataset)`` calls ``__len__``. ``dataset[i]``
+# calls ``__getitem__``, which reads the file only then: not all files are in memory.
+
+
+class Clothes(Dataset):
+    def __init__(self, samples):
+        self.samples = samples  # a list of pairs (path, label)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        path, label = self.samples[i]
+        image = Image.open(path).convert("L")  # "L" is grey, "RGB" is colour
+        image = image.resize((28, 28), Image.Resampling.BILINEAR)
+        x = torch.tensor(np.array(image)) / 255  # from 0 to 1
+        return x.reshape(1, 28, 28), label  # one channel
+
+
+# %%
+# Transforms
+# ----------
+# ``ImageFolder`` is such a ``Dataset``. A *transform* is a function that it applies to
+# each image. ``ToTensor`` returns numbers from 0 to 1. ``Resize`` gives all images one
+# size, as a batch needs it. The three channels of a grey file are equal. If a model
+# ``expected input[64, 3, 28, 28] to have 1 channels``, add ``Grayscale``.
+
+red, green, blue = files[0][0]
+print("channels equal:", torch.equal(red, green) and torch.equal(red, blue))
+steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
+grey = ImageFolder(folder, transform=transforms.Compose(steps))
+images, labels = torch.stack([x for x, _ in grey]), torch.tensor(grey.targets)
+own = torch.stack([x for x, _ in Clothes(files.samples)])
+print(f"in grey {tuple(images[0].shape)}, as by Clothes: {torch.equal(images, own)}")
+
+# %%
+# ``Normalize`` subtracts a mean and divides by a standard deviation (linear regression
+# 3). Compute both on the training images, and take the same two for test images. All of
+# Fashion-MNIST has 0.2860 and 0.3530. The 0.1307 and 0.3081 of many tutorials belong to
+# MNIST, the digits; 0.5 and 0.5 turn 0 to 1 into -1 to 1.
+
+mean, std = images.mean().item(), images.std(correction=0).item()
+print(f"mean {mean:.4f}, standard deviation {std:.4f}")
+steps = [*steps, transforms.Normalize([mean], [std])]
+dataset = ImageFolder(folder, transform=transforms.Compose(steps))
+inputs = torch.stack([x for x, _ in dataset])
+print(f"now {inputs.mean().abs():.4f} and {inputs.std(correction=0):.4f}")
+
+# %%
+# Training
+# --------
+# A ``DataLoader`` fetches images, and stacks them into batches. The files are sorted by
+# class, so ``shuffle=True``: a new order in each epoch. The loss of a batch is a mean;
+# times ``len(y)`` it is a sum. The reference is the same loop over a dataset in memory.
+#
+# .. guess::
+#
+#    Are the losses from files and from memory equal, or nearly? And does the loss fall
+#    faster or more slowly if the images are not normalised?
+
+loss_fn = nn.CrossEntropyLoss()  # log_softmax and NLLLoss in one
+
+
+def train(name, dataset):
+    torch.manual_seed(args.seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, len(files.classes))).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
+    loader = DataLoader(dataset, batch_size=args.batch_size, shuffle=True)
+    losses = []
+    for _ in range(args.epochs):
+        loss_sum = 0.0
+        for x, y in loader:
+            x, y = x.to(device), y.to(device)
+            loss = loss_fn(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.item() * len(y)
+        losses.append(loss_sum / len(dataset))
+    print(f"{name:14}", *[f"{value:.4f}" for value in losses])
+    return model, losses
+
+
+model, losses = train("from files", dataset)
+_, memory_losses = train("from memory", TensorDataset(inputs, labels))
+_, raw_losses = train("not normalised", grey)
+print(f"from files and from memory equal: {losses == memory_losses}")
+
+# %%
+# They are equal: the same seed draws the same order. Not normalised, the loss falls
+# more slowly (linear regression 3 tells why).
+#
+# Averages
+# --------
+# Which average of the batch losses is the loss on all images? The one in which each
+# image counts the same. The last batch may be shorter; in the mean of batch losses its
+# images count more. Their sum divided by ``len(dataset)`` is far too small. Without
+# ``shuffle=True`` the batches are slices of all images, in their order.
+
+parts = inputs.split(args.batch_size)
+batch_losses, equal = [], []
+with torch.no_grad():
+    for part, (x, y) in zip(parts, DataLoader(dataset, batch_size=args.batch_size)):
+        equal.append(torch.equal(x, part))
+        batch_losses.append(loss_fn(model(x.to(device)), y.to(device)).item())
+    whole = loss_fn(model(inputs.to(device)), labels.to(device)).item()
+sizes = [len(part) for part in parts]
+print(f"{len(sizes)} batches, the last of {sizes[-1]}; equal to slices: {all(equal)}")
+weighted, mean_of_means = np.average(batch_losses, weights=sizes), np.mean(batch_losses)
+too_small = sum(batch_losses) / len(dataset)
+print(f"all images at once {whole:.4f}, weighted by len(y) {weighted:.4f}")
+print(f"mean of batch losses {mean_of_means:.4f}, sum / len(dataset) {too_small:.4f}")
+
+# %%
+# ``CUDA out of memory``? Take smaller batches, and evaluate in batches, as here. A step
+# of 64 images can be made in four parts of 16: call ``(loss / 4).backward()`` for each,
+# since gradients add up, then ``step()`` once.
+#
+# Workers
+# -------
+# A *process* is a running program with its own memory. A *worker* is a process that
+# reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
+# process (*fork*). Else it is a new one (*spawn*, *forkserver*). That one runs the top
+# of your script again, and finds no ``Dataset`` from a cell of a notebook. So use a
+# file, as here. ``if __name__ == "__main__":`` is true in the first process only.
+# Without it a new process would start workers, too: an error that names
+# ``freeze_support()``, or ``BrokenPipeError`` on Windows.
+#
+# Workers take time to start: try 0, then up to the number of your cores. With a GPU add
+# ``pin_memory=True``, and ``non_blocking=True`` in ``to``: it copies while it computes.
+
+code = """\
+import sys
+import time
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+print("top of the file:", __name__)
+steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
+
+if __name__ == "__main__":
+    dataset = ImageFolder(sys.argv[1], transform=transforms.Compose(steps))
+    for workers in [0, 1, 2]:
+        torch.manual_seed(0)
+        loader = DataLoader(dataset, batch_size=64, shuffle=True, num_workers=workers)
+        start = time.perf_counter()
+        images = torch.cat([x for x, y in loader])
+        seconds = time.perf_counter() - start
+        if workers == 0:
+            reference = images
+        equal = torch.equal(images, reference)
+        print(f"{workers} workers: {seconds:.2f} s, same batches: {equal}")
+"""
+path = args.output / "read_images.py"
+path.write_text(code)
+command = [sys.executable, path, folder]
+print(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+# %%
+# In short
+# --------
+# - A ``Dataset`` has ``__len__`` and ``__getitem__``; ``ImageFolder`` is a ready one.
+# - Normalise with constants of the training images. Weight batch losses by ``len(y)``.
+# - Workers need a file with ``if __name__ == "__main__":``.
+#
+# Next: a network that knows that pixels have neighbours.
+
+# %%
+# Try it
+# ------
+# 1. *Predict.* Which of the four averages are equal with batches of 250, and why? Write
+#    it down, then run ``python examples/data_loading.py --batch-size 250``.
+# 2. *Change.* In the line with ``imshow``, replace ``permute(1, 2, 0)`` by
+#    ``reshape(28, 28, 3)``, which returns the same shape. What do you see, and why?
+# 3. *Write.* A ``Dataset`` twice as long as ``Clothes``: its image 2 i is image i, and
+#    its image 2 i + 1 is the mirror image of that, ``x.flip(2)``. Begin with
+#    ``class Mirrored(Clothes):``. Put your lines in place of ``yours = None``. End with
+#    ``yours = torch.stack([Mirrored(files.samples)[i][0] for i in range(8)])``.
+
+yours = None
+mirrored = torch.stack([images[:4], images[:4].flip(3)], dim=1).flatten(0, 1)
+compare("four images, mirrored", yours, mirrored)
+
+# %%
+# Answers
+# -------
+# 1. The first three: 1000 images make four batches of 250, so no batch is shorter. The
+#    fourth is still too small, a 250th of them.
+# 2. Nine small images in wrong colours. A row of 28 pixels has 84 numbers. ``reshape``
+#    and ``view`` take them in their order, so they fill it with three rows of the
+#    image, and three neighbours become the colours of one pixel. ``permute`` and, for a
+#    matrix, ``.T`` move axes. So a batch with an image in each column is
+#    ``x.reshape(64, 784).T``, and not ``x.reshape(784, 64)``.
+# 3. ``i // 2`` is the number of the file, and ``i % 2`` is 1 for a mirror image::
+#
+#        class Mirrored(Clothes):
+#            def __len__(self):
+#                return 2 * len(self.samples)
+#
+#            def __getitem__(self, i):
+#                x, label = super().__getitem__(i // 2)
+#                if i % 2 == 1:
+#                    x = x.flip(2)
+#                return x, label
+#
+#
+#        yours = torch.stack([Mirrored(files.samples)[i][0] for i in range(8)])
