@@ -14,6 +14,7 @@ from common import pick_device
 from conftest import NAMES, ROOT, environment, error_line, fails, script
 
 LINEAR, LOGISTIC = "linear_regression_case3", "logistic_regression_case3 --sample"
+RESUMED = "distributed_logistic_regression --sample"
 PARSE = "import cli; args = cli.parse_args('T', epochs=7, output=cli.Path())\n"
 SCRIPT = f"""
 import signal, sys
@@ -45,7 +46,7 @@ def test_bad_options(lesson, capsys, line, option, values, code):
 
 
 def test_a_rate_that_is_too_large(lesson, capsys):
-    fails(capsys, ["1e+37"], lesson, *LOGISTIC.split(), "--lr", "1e38")
+    fails(capsys, ["1e+37"], lesson, LINEAR, "--lr", "1e38")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +88,7 @@ def test_options(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal to a process")
-@pytest.mark.parametrize("line", [f"-B {LINEAR}", f"-B {LOGISTIC}", f"-i {LINEAR}"])
+@pytest.mark.parametrize("line", [f"-B {LINEAR}", f"-B {RESUMED}", f"-i {LINEAR}"])
 def test_control_c(output, line):
     """After ``python -i lesson.py`` the prompt comes, and all variables are there."""
     flag, name, *argv = line.split()
@@ -96,7 +97,7 @@ def test_control_c(output, line):
     with Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
         process.stdout.readline()
         checkpoint = output / f"{name}.checkpoint"
-        while LOGISTIC in line and not checkpoint.exists():
+        while RESUMED in line and not checkpoint.exists():
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -105,9 +106,9 @@ def test_control_c(output, line):
         assert (process.returncode, stdout.split("\n")[-2]) == (0, "still 1000000")
     else:
         assert (process.returncode, stderr.count("\n")) == (130, 1)
-    assert ("--resume" in stderr) == (LOGISTIC in line)
+    assert ("--resume" in stderr) == (RESUMED in line)
     whole = {path: load(path) for path in output.glob("[!.]*")}
-    assert list(whole) == [checkpoint] * (LOGISTIC in line)
+    assert list(whole) == [checkpoint] * (RESUMED in line)
 
 
 def test_a_script_of_one_s_own(tmp_path):

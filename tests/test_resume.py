@@ -6,12 +6,12 @@ import pytest
 
 from checkpoint import load
 
-NAME = "logistic_regression_case3"
+NAME = "distributed_logistic_regression"
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_and_resumed(lesson, start, output, kills):
-    argv = [NAME, "--sample", "--epochs", 200]
+    argv = [NAME, "--sample", "--epochs", 100]
     path, epochs = output / f"{NAME}.checkpoint", 0
     for _ in range(kills):
         process = start(*argv, *["--resume"] * (epochs > 0))
@@ -21,10 +21,10 @@ def test_killed_and_resumed(lesson, start, output, kills):
         process.kill()
         process.communicate()
         epochs = len(load(path)["history"])
-    assert epochs < 200
+    assert epochs < 100
     assert start(*argv, "--resume").communicate()[1] == ""
     whole = {p.name: p.read_bytes() for p in lesson(*argv).output.glob("*.p*")}
-    assert {"logistic.pth", f"{NAME}.png"} <= whole.keys()
+    assert {f"{NAME}.pth", f"{NAME}.png"} <= whole.keys()
     assert {name: (output / name).read_bytes() for name in whole} == whole
 
 
