@@ -79,10 +79,10 @@ def pytorch(sample):
     top = BYTES, COMPILED
     return {
         "published loop": contestant(published),
-        "our lesson, `logistic_regression_case3.py`": contestant(case_3),
+        "our loop, `common.train_epoch`": contestant(case_3),
         **{f"our ladder, {n}": contestant(rungs[n]) for n in top if n in rungs},
         FLOOR: lesson["floor"],
-        "our lesson, 100 epochs": hundred_epochs,
+        "our loop, 100 epochs": hundred_epochs,
     }
 
 
@@ -117,7 +117,7 @@ def compiled(sample):
         loss_and_accuracy(torch.cat(logits), y[torch.cat(parts)], loss_fn)
         return evaluate(model, test_x, test_y, loss_fn)[1]
 
-    return {"our lesson, its step through `torch.compile`": epoch}
+    return {"our loop, its step through `torch.compile`": epoch}
 
 
 def numpy_epoch(weight, bias, x, y, order, lr=LR, batch_size=BATCH_SIZE):

@@ -149,7 +149,7 @@ def without_loader(model):
 # --------------------------
 # Counting correct predictions and ``item()`` cost a few calls per batch.
 # `common.train_epoch` keeps the logits and computes the metrics once per epoch, and
-# `common.evaluate` takes large batches. So does logistic regression, case 3.
+# `common.evaluate` takes large batches.
 
 
 def case_3(model, x, y, batch_size):

@@ -135,8 +135,8 @@ save_figure(fig, args.output / "use_saved_model.png")
 # -------
 # These hold for the model that comes with the lesson.
 #
-# 1. No, they are trousers, with a probability of 1.000: those pixels decided.
-# 2. It says bag, with a probability of 0.998. A probability near 1 does not mean that
+# 1. No, they are trousers, with a probability of 0.999: those pixels decided.
+# 2. It says bag, with a probability of 0.977. A probability near 1 does not mean that
 #    the model is right: nearly all of its training images are light on dark.
 # 3. The boot is taken for a bag: in the training images nearly all boots point to the
 #    left. The T-shirt and the bag hardly change, since they are nearly symmetric.
