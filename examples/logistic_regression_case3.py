@@ -11,7 +11,7 @@ see what the model has learned and what it confuses.
 # %%
 # Setup
 # -----
-# With ``--sample`` the lesson takes 5,000 images that come with it, and some seconds.
+# With ``--sample`` the lesson uses 5,000 images that come with it, and takes seconds.
 
 import matplotlib.pyplot as plt
 import torch
@@ -82,9 +82,10 @@ print(f"NLLLoss {nn.NLLLoss()(model(images).log_softmax(dim=1), labels).item():.
 # %%
 # Training
 # --------
-# The loop of linear regression 1, with a step for each batch. A batch loss is a mean,
-# and the last batch may be shorter. So each counts by its number of images. Their sum
-# is divided by that of all images, not by ``len(loader)``, the number of batches.
+# The loop of linear regression 1, with a step for each batch. The loss of a batch is a
+# mean, and the last batch may be shorter. So each loss is multiplied by the number of
+# images in the batch, and the sum is divided by the number of all images. (Dividing by
+# ``len(loader)``, the number of batches, gives the last batch too much weight.)
 
 
 def evaluate(model, loader):
@@ -140,8 +141,8 @@ save_figure(fig, args.output / "logistic_regression_case3_rates.png")
 # %%
 # Result
 # ------
-# 0.0005 and 0.005 are slow; 0.5 goes up and down. So keep 0.05, and use the test images
-# once. scikit-learn's logistic regression, trained for minutes on all 60,000 images
+# 0.0005 and 0.005 are slow; 0.5 goes up and down. So 0.05 stays. Now the test images
+# are used, once. scikit-learn's logistic regression, trained for minutes on all 60,000
 # until it converges, has a test accuracy of 0.844; the best in the `paper
 # <https://arxiv.org/abs/1708.07747>`__ on Fashion-MNIST has 0.842. With all images,
 # five epochs come within 0.03.
@@ -232,7 +233,7 @@ compare("softmax", yours, z.softmax(dim=1))
 # -------
 # 1. After five epochs it is lower: an epoch has 4 steps instead of 34. After 50 epochs,
 #    with 200 steps instead of 170, it is about the same as with batches of 100.
-# 2. It is lower, by about 0.04. So a hidden layer helps.
+# 2. The loss is about 0.04 lower. So a hidden layer helps.
 # 3. Subtract the largest logit of the row, so that no exponent is positive::
 #
 #        e = torch.exp(z - z.max(dim=1, keepdim=True).values)
