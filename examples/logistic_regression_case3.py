@@ -68,8 +68,8 @@ print(f"{len(train_loader)} batches of", tuple(images.shape), tuple(labels.shape
 # run. ``torch.use_deterministic_algorithms(True)`` prevents that, or says it cannot.)
 #
 # The softmax is in ``CrossEntropyLoss``, not in the model. Other code has
-# ``log_softmax`` and ``NLLLoss``: together they are the same. A model that gives each
-# class the probability 0.1 has the loss -log 0.1 = 2.303. An untrained one is near it.
+# ``log_softmax`` and ``NLLLoss``, together the same loss. A model that gives each class
+# the probability 0.1 has the loss -log 0.1 = 2.303. An untrained one is near it.
 
 device = pick_device(args.device)
 model = nn.Linear(784, 10).to(device)
@@ -157,7 +157,8 @@ save_state_dict(model, args.output / "logistic.pth")
 # --------------------------
 # Each class has a weight for each pixel, so its weights are an image. Where a weight is
 # positive (red), a light pixel raises the logit of the class; where it is negative
-# (blue), it lowers it. In trousers, light between the legs counts against the class.
+# (blue), it lowers it. The trousers are blue between the legs: light there counts
+# against the class.
 
 weights = model.weight.detach().reshape(10, 28, 28).numpy()
 limit = abs(weights).max() / 2  # beyond it, the colour stays the same

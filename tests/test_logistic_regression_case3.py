@@ -60,6 +60,17 @@ def test_the_run_by_numpy(seen):
     assert np.array(printed[5:], float) == pytest.approx(train_losses, abs=1.5e-3)
 
 
+def test_images_and_batches(seen):
+    v = seen.vars
+    for k, ax in enumerate(seen.figures[0].axes):
+        assert ax.get_title() == f"{k}: {CLASSES[k]}"
+        image = torch.tensor(ax.images[0].get_array()).flatten()
+        assert (v["train_x"][v["train_y"] == k] == image).all(dim=1).any()
+    a, b = (torch.cat([y for _, y in v["train_loader"]]) for _ in range(2))
+    assert not torch.equal(a, b)  # shuffled
+    assert torch.equal(a.sort().values, b.sort().values)
+
+
 def test_rates(seen):
     loss = curves(seen)
     assert (np.diff([loss[rate] for rate in (0.0005, 0.005, 0.05)], axis=0) < 0).all()
@@ -87,7 +98,9 @@ def test_the_saved_model(seen):
     assert [title[0] for title in titles] == [CLASSES[y[i]] for i in wrong[:8]]
     shown = [f"{CLASSES[predicted[i]]}? {p[i].max():.2f}" for i in wrong[:8]]
     assert [title[1] for title in titles] == shown
-    assert w[1].reshape(28, 28)[14:, 13:15].mean() < 0  # between the trouser legs
+    drawn = [ax.images[0].get_array() for ax in seen.figures[2].axes[:10]]
+    assert np.allclose(drawn, w.reshape(10, 28, 28))
+    assert drawn[1][14:, 13:15].mean() < 0  # between the trouser legs
 
 
 def test_batches_count_by_their_size(seen):
