@@ -157,8 +157,7 @@ save_state_dict(model, args.output / "logistic.pth")
 # --------------------------
 # Each class has a weight for each pixel, so its weights are an image. Where a weight is
 # positive (red), a light pixel raises the logit of the class; where it is negative
-# (blue), it lowers it. The trousers are blue between the legs: light there counts
-# against the class.
+# (blue), it lowers it. Between the legs of the trousers, light counts against them.
 
 weights = model.weight.detach().reshape(10, 28, 28).numpy()
 limit = abs(weights).max() / 2  # beyond it, the colour stays the same
