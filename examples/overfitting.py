@@ -87,7 +87,7 @@ def loss_on(x, y, model):
 
 plain, losses, validation_losses, errors = new_model(), [], [], []
 optimizer = SGD(plain.parameters(), lr=args.lr)
-for epoch in range(1, args.epochs + 1):
+for _ in range(args.epochs):
     validation_losses.append(loss_on(validation_x, validation_y, plain))
     errors.append(expected_error(plain))
     losses += fit(plain, x, y, loss_fn, optimizer, epochs=1, log_every=0)
