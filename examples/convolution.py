@@ -102,9 +102,9 @@ for layer in build("convolution"):
     print(f"{type(layer).__name__:8} {tuple(x.shape)!s:16} {count:5} parameters")
 
 # %%
-# 16 (25 + 1) = 416, 32 (16 * 25 + 1) = 12,832 and 10 (32 * 7 * 7 + 1) = 15,690. All
-# three have fewer than the hidden layer with its output, 100 (784 + 1) + 10 (100 + 1) =
-# 79,510. But each weight is used in many places, so a step takes longer.
+# 16 (25 + 1) = 416, 32 (16 * 25 + 1) = 12,832 and 10 (32 * 7 * 7 + 1) = 15,690: in all
+# 28,938. The network with a hidden layer has 100 (784 + 1) + 10 (100 + 1) = 79,510. But
+# a kernel is used in many places of the image, so a step takes longer.
 #
 # Training
 # --------
@@ -186,14 +186,15 @@ right.legend()
 save_figure(fig, args.output / "convolution_mixed.png")
 
 # %%
-# The convolution loses more. The hidden layer has a weight for each pixel, all with
-# random starts, so one order is as good as another: its change is chance.
+# The convolution loses more. The hidden layer has a weight for each pixel, and all
+# start at random. So one order is as good as another, and its loss changes by chance.
 #
 # The whole program
 # -----------------
 # Here is all of it without a helper of this collection: seed, device, ``DataLoader``,
 # loop, validation, saving, loading, one test. The cell writes it to a file. Run a copy
-# in an empty folder: it downloads Fashion-MNIST. Then give it images of your own.
+# in an empty folder: it downloads Fashion-MNIST. For images of your own, put an
+# ``ImageFolder`` in place of ``FashionMNIST``.
 
 program = """\
 import torch
@@ -264,14 +265,14 @@ print(f"saved {path}")
 # ------
 # 1. *Predict.* In ``build``, make both kernels 3 x 3 with a padding of 1, in place of 5
 #    and 2. Which shapes change, and how many parameters has each layer? Write them
-#    down, then change it.
+#    down, then run it with ``--sample --epochs 1``.
 # 2. *Change.* Let the rate fall with a *schedule*. In ``train``, below the line
 #    ``optimizer = ...``, add
-#    ``schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)``. As
-#    the last two lines of the epoch, add ``print(schedule.get_last_lr())`` and
-#    ``schedule.step()``. Which rates are printed? Then move the two lines up, above
-#    ``model.train()``, in the other order. What does PyTorch say, and what do the last
-#    two epochs show?
+#    ``schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)``. At
+#    the end of each epoch, add ``print(schedule.get_last_lr())`` and
+#    ``schedule.step()``. Which rates are printed? Then move ``schedule.step()`` to the
+#    top of the epoch, above ``model.train()``. What does PyTorch say, and what do the
+#    last two epochs show?
 # 3. *Write.* Convolve ``padded``, the shoe with its frame of zeros, with ``kernel``, by
 #    loops and with a stride of 2. The result has the shape (14, 14).
 
@@ -282,13 +283,13 @@ compare("edges", yours, F.conv2d(shoe, kernels[:1], stride=2, padding=1)[0, 0])
 # %%
 # Answers
 # -------
-# 1. No shape changes. The convolutions have 16 (9 + 1) = 160 and 32 (16 x 9 + 1) = 4640
+# 1. No shape changes. The convolutions have 16 (9 + 1) = 160 and 32 (16 * 9 + 1) = 4640
 #    parameters, the linear layer the same 15,690 as before: its number depends on the
 #    shape of its input.
-# 2. 0.001, 0.0008, 0.0006, 0.0004 and 0.0002. In the wrong place, PyTorch warns that
-#    ``lr_scheduler.step()`` was called before ``optimizer.step()``: the first rate is
-#    skipped. The last epoch has the rate 0, so its loss is that of the epoch before.
-#    (To continue a run, you would save ``schedule.state_dict()``, too.)
+# 2. 0.001, 0.0008, 0.0006, 0.0004 and 0.0002. From the top of the epoch,
+#    ``schedule.step()`` is called before the first ``optimizer.step()``, and PyTorch
+#    warns: the rate 0.001 is skipped. The last epoch has the rate 0, so its loss is
+#    that of the epoch before. (A checkpoint would need ``schedule.state_dict()``, too.)
 # 3. The kernel begins at row 2 i and column 2 j::
 #
 #        yours = torch.zeros(14, 14)
