@@ -31,28 +31,34 @@ def seen(lesson, request):
 
 
 def logits(path, x):
-    """Those of the saved convolution, by NumPy."""
+    """Those of the saved model, by NumPy."""
     weights = [p.numpy().astype(float) for p in load(path).values()]
     x = x.reshape(-1, 1, 28, 28).numpy().astype(float)
-    for w, b in (weights[:2], weights[2:4]):
-        x = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
-        windows = sliding_window_view(x, (5, 5), axis=(2, 3))[:, :, ::2, ::2]
-        x = np.einsum("nchwij,ocij->nohw", windows, w, optimize=True)
-        x = np.maximum(x + b[:, None, None], 0)
-    return x.reshape(len(x), -1) @ weights[4].T + weights[5]
+    for w, b in zip(weights[::2], weights[1::2], strict=True):
+        if w.ndim == 4:
+            x = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+            windows = sliding_window_view(x, (5, 5), axis=(2, 3))[:, :, ::2, ::2]
+            x = np.einsum("nchwij,ocij->nohw", windows, w, optimize=True)
+            z = x + b[:, None, None]
+        else:
+            z = x.reshape(len(x), -1) @ w.T + b
+        x = np.maximum(z, 0)
+    return z
 
 
 def test_the_convolution_wins_and_loses_most(seen):
-    losses = {name: run[-1][0] for name, run in seen.vars["runs"].items()}
-    assert losses["convolution"] + 0.01 < losses["hidden layer"]
-    assert losses["hidden layer"] + 0.02 < losses["linear"]
-    assert seen.vars["best"] == "convolution"
+    """It wins on all images only: on the sample that is too close."""
     lost = seen.vars["lost"]
-    assert lost["convolution"] > max(lost["hidden layer"], 0) + 0.005
+    assert abs(lost["hidden layer"]) < 0.02
+    assert lost["convolution"] > lost["hidden layer"] + 0.02
     held_out, kept = (seen.vars[name].tolist() for name in ("held_out", "kept"))
     assert sorted(held_out + kept) == list(range(len(seen.vars["images"])))
     assert len(held_out) == len(seen.vars["images"]) // 6
     if seen.full:
+        losses = {name: run[-1][0] for name, run in seen.vars["runs"].items()}
+        assert losses["convolution"] + 0.02 < losses["hidden layer"]
+        assert losses["hidden layer"] + 0.02 < losses["linear"]
+        assert seen.vars["best"] == "convolution"
         assert 0.871 < seen.vars["test_accuracy"] < 0.91
 
 
