@@ -9,6 +9,7 @@ import signal
 import sys
 from argparse import Namespace
 from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import NoReturn
 
@@ -92,6 +93,8 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     script = sys._getframe(1).f_globals.get("__file__", "")  # the caller's
     started = Path(script).resolve() == Path(sys.argv[0]).resolve()
     args = parser.parse_args(sys.argv[1:] if started else [])
+    if images := getattr(args, "images", []):  # Windows leaves *.png to the program
+        args.images = [p for name in images for p in sorted(glob(name)) or [name]]
     if not 0 <= getattr(args, "seed", 0) < 2**32:  # scikit-learn's range
         parser.error("argument --seed: must be from 0 to 4294967295")
     # A console that runs the script sets sys.argv, not the command line of Python.

@@ -1,4 +1,4 @@
-"""The data of the lessons: tables in CSV files, and Fashion-MNIST."""
+"""The data of the lessons: tables, Fashion-MNIST, and images of a reader's own."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cli import ROOT, fail
@@ -205,3 +206,34 @@ def _download():
         FashionMNIST(DOWNLOADS.parent.parent, download=True)
     except Exception as error:
         fail(f"no Fashion-MNIST: {error}; see data/README.md, or use --sample")
+
+
+def prepare(path: Path | str) -> tuple[Image.Image, Tensor]:
+    """Return the image in a file, and what a model of Fashion-MNIST expects of it.
+
+    That is float32 of shape (28, 28): the article cut out and centred, light (1) on
+    black (0). The image is upright, RGBA, at most 1000 pixels long. Ends the program if
+    there is no such image, or if nothing in it differs from its border.
+    """
+    try:
+        with Image.open(path) as file:
+            file.thumbnail((1000, 1000))  # a large photograph would need gigabytes
+            image = ImageOps.exif_transpose(file)
+        if image.mode.startswith("I"):  # 16 bits
+            image = Image.fromarray(np.uint8(np.asarray(image) / 257))
+        image = image.convert("RGBA")
+    except UnidentifiedImageError:
+        fail(f"{path} is no image that Pillow can read; export it as JPEG or PNG")
+    except Exception as error:  # Pillow raises many kinds
+        fail(f"cannot use the image {path}: {error}")
+    grey, alpha = np.asarray(image.convert("LA"), np.float32).transpose(2, 0, 1) / 255
+    dark = (grey * alpha).sum() < alpha.sum() / 2  # transparent is white then, or black
+    x = grey * alpha + (1 - alpha) * dark
+    ground = np.median(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]))
+    x = ((x - ground) * np.sign(x.mean() - ground)).clip(0)
+    if x.max() < 0.05:
+        fail(f"cannot use the image {path}: nothing stands out from its border")
+    rows, columns = np.nonzero(x > 0.05 * x.max())
+    x = x[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] / x.max()
+    small = ImageOps.pad(Image.fromarray(x), (28, 28), centering=(0.51, 0.51))
+    return image, torch.tensor(np.asarray(small)).clamp(0, 1)  # 0.51 rounds half up

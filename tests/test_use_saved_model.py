@@ -1,7 +1,6 @@
 """Using a saved model: any image comes out as the model expects it, or as one line."""
 
 import gzip
-import warnings
 
 import numpy as np
 import pytest
@@ -9,10 +8,30 @@ import torch
 from PIL import Image, ImageFilter
 
 from conftest import ROOT, fails, run_in_process
+from lesson_data import CLASSES, prepare
 
 NAME, IMAGES = "use_saved_model", ROOT / "data/images"
 SHAPE = np.zeros((28, 28))  # a T-shirt, on the grid that the model sees
 SHAPE[:9], SHAPE[9:, 7:21] = 1, 1
+STATE = torch.load(ROOT / "data/fashion_mnist_linear.pth", weights_only=True)
+WEIGHT, BIAS = (tensor.numpy().astype(float) for tensor in STATE.values())
+
+
+def classify(x):
+    """Class and probability of images of shape (n, 28, 28), by the model in data/."""
+    logits = np.asarray(x, float).reshape(-1, 784) @ WEIGHT.T + BIAS
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return [CLASSES[k] for k in p.argmax(axis=1)], p.max(axis=1)
+
+
+def sample_images(name):
+    """The bytes of a file of the sample, without its header."""
+    data = (ROOT / f"data/fashion_mnist_sample/t10k-{name}-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(data), np.uint8)
+
+
+X = sample_images("images-idx3")[16:].reshape(-1, 28, 28)
+Y = sample_images("labels-idx1")[8:]
 
 
 def photograph(color, ground):
@@ -26,6 +45,8 @@ KINDS = {
     "dark.png": photograph([30, 60, 120], WHITE),
     "light.png": photograph([250, 240, 230], [0, 0, 0]),
     "on_grey.png": photograph([250, 240, 230], [150, 150, 150]),
+    "pale.png": photograph([230, 235, 225], WHITE),
+    "night.png": photograph([20, 30, 25], [0, 0, 0]),
     "clear.png": photograph([30, 60, 120, 255], [0, 0, 0, 0]),
     "white_clear.png": photograph([255, 255, 255, 255], [255, 255, 255, 0]),
     "print.jpg": photograph([30, 60, 120], WHITE).convert("CMYK"),
@@ -35,66 +56,121 @@ KINDS = {
 }
 
 
-def test_any_image_as_the_model_expects_it(tmp_path):
+@pytest.mark.parametrize("name", KINDS)
+def test_any_image_as_the_model_expects_it(tmp_path, name):
     exif = Image.Exif()
     exif[0x0112] = 6  # the phone was held upright, its pixels lie on their side
-    for name, image in KINDS.items():
-        turned = {"exif": exif} if name == "phone.jpg" else {}
-        image.save(tmp_path / name, quality=95, **turned)
-    run = run_in_process(NAME, tmp_path / "outputs", *(tmp_path / n for n in KINDS))
-    for name, seen in zip(KINDS, run.vars["x"].numpy(), strict=True):
-        assert seen[SHAPE == 0].mean() < 0.05 < 0.6 < seen[SHAPE == 1].mean(), name
-        assert abs(seen / seen.max() - SHAPE).mean() < 0.05, name
+    turned = {"exif": exif} if name == "phone.jpg" else {}
+    KINDS[name].save(tmp_path / name, quality=95, **turned)
+    image, seen = prepare(tmp_path / name)
+    assert (image.mode, seen.dtype, seen.shape) == ("RGBA", torch.float32, (28, 28))
+    assert 260 < max(image.size) <= 1000
+    assert image.height > image.width
+    assert abs(seen.numpy() - SHAPE).mean() < 0.05
+    assert seen.max() > 0.99
 
 
-def test_images_of_fashion_mnist_stay_as_they_are(lesson, tmp_path):
-    data = (ROOT / "data/fashion_mnist_sample/t10k-images-idx3-ubyte.gz").read_bytes()
-    images = np.frombuffer(gzip.decompress(data)[16:], np.uint8).reshape(-1, 28, 28)
-    same = []
-    for image in images[::10]:
-        Image.fromarray(image).save(path := tmp_path / "image.png")
-        same.append(np.allclose(lesson(NAME).vars["prepare"](path)[1] * 255, image))
-    assert np.mean(same) > 0.8  # the others do not reach the border
+@pytest.mark.parametrize("scale", [1, 50])  # 50: as large as a photograph
+def test_16_bits_are_as_8(tmp_path, scale):
+    pixels = np.kron(X[3], np.ones((scale, scale), np.uint16))
+    Image.fromarray(np.uint8(pixels)).save(tmp_path / "8.png")
+    Image.fromarray(pixels * np.uint16(257)).save(tmp_path / "16.png")
+    (_, a), (_, b) = prepare(tmp_path / "8.png"), prepare(tmp_path / "16.png")
+    assert torch.allclose(a, b, atol=0.02)
 
 
-def test_samples_and_shares_by_numpy(lesson):
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 7))]
+)
+def test_test_images_as_files(tmp_path, seed):
+    """Small or large, on black or white, at three contrasts: as right as the tensors."""
+    chosen = np.random.default_rng(seed).choice(len(X), 200, replace=False)
+    x, y, path = X[chosen], [CLASSES[k] for k in Y[chosen]], tmp_path / "image.png"
+    best = sum(k == c for k, c in zip(classify(x / 255)[0], y, strict=True))
+    assert 150 < best < 185
+    for contrast in (1, 0.3, 0.12):
+        for white in (False, True):
+            seen = []
+            for i, image in enumerate(x):
+                large = np.pad(np.kron(image, np.ones((3, 3))), ((9, 40), (20, 1)))
+                pixels = np.uint8(contrast * (large if i % 2 else image) + 0.5)
+                Image.fromarray(255 - pixels if white else pixels).save(path)
+                seen.append(prepare(path)[1].numpy())
+            right = sum(k == c for k, c in zip(classify(seen)[0], y, strict=True))
+            assert right >= best - 8, (contrast, white)
+            if contrast == 1:  # the images that reach the border stay as they are
+                same = abs(np.array(seen) - x / 255).max(axis=(1, 2)) < 0.01
+                assert same[::2].mean() > 0.8
+
+
+def test_samples_and_terms_by_numpy(lesson):
     v = lesson(NAME).vars
-    state = torch.load(ROOT / "data/fashion_mnist_linear.pth", weights_only=True)
-    weight, bias = (tensor.numpy().astype(float) for tensor in state.values())
-    x = v["x"].numpy().reshape(4, 784)
-    logits = x @ weight.T + bias
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert v["values"][:, 0].numpy() == pytest.approx(p.max(axis=1), abs=1e-5)
-    first, second = np.argsort(-logits)[:, :2].T
-    names = " ".join(v["CLASSES"][k] for k in first)
-    assert names == "Ankle boot T-shirt/top Bag Dress"
+    x = v["x"].numpy()
+    found, p = classify(x)
+    assert found == ["Ankle boot", "T-shirt/top", "Bag", "Dress"]
+    assert v["probability"][:, 0].numpy() == pytest.approx(p, abs=1e-5)
+    logits = x.reshape(4, 784) @ WEIGHT.T
+    first, second = np.argsort(-logits - BIAS)[:, :2].T
     n = np.arange(4)
-    difference = (logits - bias)[n, first] - (logits - bias)[n, second]
-    assert v["shares"].sum(axis=(1, 2)) == pytest.approx(difference, abs=1e-4)
-    assert v["shares"][3, 15:24, 13:15].min() > 0
+    difference = logits[n, first] - logits[n, second]
+    assert v["terms"].sum(dim=(1, 2)).numpy() == pytest.approx(difference, abs=1e-4)
+    assert v["terms"][3, 15:24, 13:15].min() > 0
 
 
-def test_a_model_of_ones_own(tmp_path):
+def test_changed_images_by_numpy(lesson):
+    """What the experiments and the answers say."""
+    run = lesson(NAME)
+    boot, tshirt, bag, trousers = x = run.vars["x"].numpy()
+    between, leg = trousers.copy(), trousers.copy()
+    between[10:, 13:15] = leg[10:, 10:12] = 0
+    moved = np.roll(tshirt, -5, axis=1)
+    shown = [boot, trousers, between, leg, tshirt, 1 - tshirt, 0.12 * tshirt, moved]
+    found, p = classify([*shown, np.ones((28, 28))])
+    lines = [line for line in run.out.split("\n") if line[-6:-3] == " 0."][4:]
+    for line, k, value in zip(lines, found, p, strict=True):
+        assert f": {k} " in line
+        assert float(line[-5:]) == pytest.approx(value, abs=6e-4)
+    assert found[2:6] == ["Trouser", "Dress", "T-shirt/top", "Bag"]
+    assert found[-2:] == ["Bag", "Bag"]
+    assert p[-1] > p[4] > p[6]
+    assert p[[2, 3, 4, 5]].min() > 0.8
+    assert classify(x[:, :, ::-1])[0] == ["Bag", "T-shirt/top", "Bag", "Dress"]
+    right = ["Ankle boot", "T-shirt/top", "Bag", "Trouser"]
+    turned = classify(np.rot90(x, axes=(1, 2)))[0]
+    assert not any(k == c for k, c in zip(turned, right, strict=True))
+
+
+def test_a_model_and_files_of_ones_own(tmp_path):
+    """A pattern, unexpanded as on Windows, and a name that only looks like one."""
     state = {"weight": torch.rand(10, 784) / 1e4, "bias": 9.0 * (torch.arange(10) == 5)}
     torch.save(state, path := tmp_path / "logistic.pth")
-    run = run_in_process(NAME, tmp_path)
-    assert run.out.startswith(f"model: {path}\n")
-    assert run.out.count("\nSandal 0.999") == 4
+    for name in ("b.png", "a.png", "a[1].jpg"):
+        KINDS["dark.png"].save(tmp_path / name)
+    run = run_in_process(NAME, tmp_path, tmp_path / "*.png", tmp_path / "a[1].jpg")
+    assert f"\nmodel: {path}\na.png: Sandal 0.999" in run.out
+    assert [path.name for path in run.vars["paths"]] == ["a.png", "b.png", "a[1].jpg"]
 
 
-DAMAGED = {
-    "missing": lambda path: None,
-    "folder": lambda path: path.mkdir(),
-    "text": lambda path: path.write_text("shirt"),
-    "truncated": lambda path: path.write_bytes((IMAGES / "bag.png").read_bytes()[:999]),
-    "too large": lambda path: Image.linear_gradient("L").resize([9999] * 2).save(path),
-    "blank": lambda path: Image.new("RGB", (50, 50), "white").save(path),
+HEIC = bytes.fromhex("000000186674797068656963000000006d69663168656963") + bytes(64)
+DAMAGED = {  # with a word of the line that says so
+    "missing": (lambda path: None, "No such file"),
+    "folder": (lambda path: path.mkdir(), "director"),
+    "svg": (lambda path: path.write_text("<svg/>"), "export it as JPEG or PNG"),
+    "pdf": (lambda path: path.write_text("%PDF-1.4"), "export it as JPEG or PNG"),
+    "heic": (lambda path: path.write_bytes(HEIC), "export it as JPEG or PNG"),
+    "truncated": (
+        lambda path: path.write_bytes((IMAGES / "bag.png").read_bytes()[:999]),
+        "truncated",
+    ),
+    "too large": (lambda path: KINDS["dark.png"].save(path), "pixels"),
+    "blank": (lambda path: Image.new("RGB", (50, 50), "white").save(path), "nothing"),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_no_image(capsys, tmp_path, kind):
-    DAMAGED[kind](path := tmp_path / "shirt.png")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the lesson itself makes it an error
-        fails(capsys, [path], run_in_process, NAME, tmp_path / "outputs", path)
+def test_no_image(capsys, tmp_path, monkeypatch, kind):
+    if kind == "too large":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9999)
+    write, word = DAMAGED[kind]
+    write(path := tmp_path / "shirt.png")
+    fails(capsys, [path, word], prepare, path)
