@@ -2,8 +2,8 @@
 Images of your own
 ==================
 
-What does a saved model say of a photograph of yours? Logistic regression 3 saved the
-model for Fashion-MNIST. Here it classifies image files::
+What does a saved model say about a photograph of yours? Logistic regression 3 saved a
+model of Fashion-MNIST. Here it classifies image files::
 
     python examples/use_saved_model.py shirt.jpg
 
@@ -36,10 +36,10 @@ paths = [Path(name) for name in args.images] or samples
 # Data
 # ----
 # A model expects inputs like those of its training: here 28 x 28 pixels, the article in
-# the middle, light on black, the lightest pixel 1. `prepare` makes such a tensor of a
-# file. It cuts off the background, scales the longer side to 28, and stretches the
-# brightness from 0 to 1. An image darker than its border is inverted: dark becomes
-# light. The background must be plain. A shadow or a second object stays in the image.
+# the middle, light on black. `prepare` makes such a tensor from a file. It cuts off the
+# empty margin, scales the longer side to 28 pixels, and stretches the values: the
+# background becomes 0, the lightest pixel 1. An image darker than its border is
+# inverted first. The background must be plain: shadows and other objects stay.
 
 images, inputs = [], []
 for path in paths:
@@ -80,7 +80,7 @@ model.eval()  # changes nothing here, but a model with dropout needs it (overfit
 #
 # .. guess::
 #
-#    Which of the four samples could the model take for something else, and for what?
+#    Which of the four samples could get a wrong class, and which class?
 
 with torch.inference_mode():
     logits = model(x.flatten(1))  # (n, 784) to (n, 10)
@@ -114,10 +114,10 @@ answer("one image", x[0])
 # %%
 # Which pixels decided?
 # ---------------------
-# A logit is a sum over the pixels, weight times pixel, and a bias. So the logit of the
-# first class minus that of the second is a sum over the pixels, too. Each pixel adds
-# its value times the difference of its two weights. The last column shows these terms:
-# red pixels count for the first class, blue ones for the second.
+# A logit is a sum over the pixels, weight times pixel, plus a bias. So, apart from the
+# biases, the logit of the first class minus that of the second is a sum over the
+# pixels. Each adds its value times the difference of its two weights. The last column
+# shows these terms: red pixels count for the first class, blue ones for the second.
 
 weight = model.weight.detach().reshape(10, 28, 28)
 terms = (weight[classes[:, 0]] - weight[classes[:, 1]]) * x  # shape (n, 28, 28)
@@ -136,13 +136,13 @@ for i, (seen, bars, decision) in enumerate(axes):
 save_figure(fig, args.output / "use_saved_model.png")
 
 # %%
-# The model that comes with the lesson takes the trousers for a dress. The legs touch,
-# and the light pixels between them are red. Are they the cause? Change only them: make
-# them black. For comparison, make as many pixels of the left leg black.
+# The model that comes with the lesson says that the trousers are a dress. The legs
+# touch, and the light pixels between them are red. Are they the cause? Change only
+# them: make them black. For comparison, make as many pixels of the left leg black.
 #
 # .. guess::
 #
-#    What does the model say of each of the two changed images?
+#    What does the model say about each of the two changed images?
 
 trousers = prepare(samples[3])[1]
 between, leg = trousers.clone(), trousers.clone()
@@ -157,8 +157,8 @@ answer("black on the left leg", leg)
 # ---------------
 # The ten probabilities add up to 1 for any image: the model cannot say "none of these".
 # A probability compares the ten classes. It does not say that the image is one of them.
-# Here is the T-shirt as `prepare` makes it, three times without one step of `prepare`,
-# and an image without any article.
+# Here are the T-shirt from `prepare`, three copies of it that undo one step each, and
+# an image without an article.
 
 tshirt = prepare(samples[1])[1]
 answer("T-shirt", tshirt)
@@ -199,9 +199,9 @@ compare("prepared by hand", yours, trousers)
 # -------
 # The first two are for the model that comes with the lesson.
 #
-# 1. The one on its side is most likely wrong: the model knows each article upright. The
-#    four samples, turned by 90 degrees to the left, are all wrong. If the image is
-#    small or off the centre, `prepare` took a shadow or another object for the article.
+# 1. The one on its side is most likely wrong: nearly all training images are upright.
+#    The four samples, turned by 90 degrees to the left, are all wrong. If the article
+#    is small or not in the middle, `prepare` kept a shadow or another object, too.
 #    T-shirts, shirts, pullovers and coats are often mixed up, also in the test images.
 # 2. The boot. In the training images nearly all boots point to the left. T-shirt, bag
 #    and trousers look nearly the same in the mirror; the trousers stay a dress.

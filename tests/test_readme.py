@@ -37,7 +37,10 @@ NUMBERS = {  # of a row, in their order
     "logistic_regression_case2": lambda v: (
         printed(v, "loss", 0, 2) + printed(v, "sci", 0, 1)
     ),
-    "use_saved_model": lambda v: [v.probability[3, 0].item()],
+    "use_saved_model": lambda v: [
+        v.probability[3, 0].item(),
+        *printed(v, "black between", 0, 1),
+    ],
     "classification": lambda v: [
         *(v.accuracy, v.best_accuracy),
         *printed(v, "one layer", 0, 1),

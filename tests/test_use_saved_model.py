@@ -83,7 +83,7 @@ def test_16_bits_are_as_8(tmp_path, scale):
     "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 7))]
 )
 def test_test_images_as_files(tmp_path, seed):
-    """Small or large, on black or white, at three contrasts: as right as the tensors."""
+    """Small or large, on black or white, at three contrasts, beside the tensors."""
     chosen = np.random.default_rng(seed).choice(len(X), 200, replace=False)
     x, y, path = X[chosen], [CLASSES[k] for k in Y[chosen]], tmp_path / "image.png"
     best = sum(k == c for k, c in zip(classify(x / 255)[0], y, strict=True))
@@ -120,7 +120,7 @@ def test_samples_and_terms_by_numpy(lesson):
 def test_changed_images_by_numpy(lesson):
     """What the experiments and the answers say."""
     run = lesson(NAME)
-    boot, tshirt, bag, trousers = x = run.vars["x"].numpy()
+    boot, tshirt, _, trousers = x = run.vars["x"].numpy()
     between, leg = trousers.copy(), trousers.copy()
     between[10:, 13:15] = leg[10:, 10:12] = 0
     moved = np.roll(tshirt, -5, axis=1)
