@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.special import expit
 from torch import nn
-from torch.nn import functional as F
 
 from conftest import run_changed, script
 
@@ -20,7 +19,6 @@ EXACT = {  # value and slope
     "softplus": (lambda z: np.logaddexp(0, z), expit),
     "none": (lambda z: z, np.ones_like),
 }
-LIMITS = {"ReLU": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2)}
 
 
 @pytest.mark.parametrize("name", list(EXACT)[:4])
@@ -32,29 +30,7 @@ def test_functions_slopes_and_figure(lesson, name):
     for seen in (function(torch.tensor(x)), formula, ax.lines[0].get_ydata()):
         assert np.asarray(seen) == pytest.approx(values, abs=2e-6)
     assert ax.lines[1].get_ydata() == pytest.approx(slopes, abs=2e-6)
-    assert ax.get_title() == name
-    assert ax.get_ylim() == LIMITS.get(name, (-0.2, 6))
     assert max(slopes) == pytest.approx(0.25 if name == "sigmoid" else 1, abs=0.01)
-    words = rf"^{name} +largest slope {max(slopes):.2f}, as its formula: True$"
-    assert re.search(words, run.out, re.M)
-    saturated = (slopes[[0, -1]] < 0.05).sum()
-    assert len(ax.collections[0].get_paths()) == saturated  # grey areas
-
-
-def test_words_on_functions():
-    """ReLU by two names, formulas at 100, the slopes of ReLU and leaky ReLU."""
-    x = torch.linspace(-5, 5, 200)
-    assert torch.equal(nn.ReLU()(x), F.relu(x))
-    e = torch.tensor(100.0).exp()
-    assert (1 + e).log().isinf()
-    assert ((e * e - 1) / (e * e + 1)).isnan()
-    dead = nn.Linear(3, 1)
-    nn.init.constant_(dead.bias, -100)
-    for function, slope in ((F.relu, 0), (nn.LeakyReLU(), 0.01)):
-        x = torch.tensor([-2.0, 0.0], requires_grad=True)
-        (function(x).sum() + function(dead(torch.ones(5, 3))).sum()).backward()
-        assert x.grad.tolist() == pytest.approx([slope, slope])
-        assert dead.weight.grad.flatten().tolist() == pytest.approx([5 * slope] * 3)
 
 
 def arrives(seed, sizes, value, slope):
@@ -100,9 +76,7 @@ def test_what_reaches_the_first_layer(lesson, output, seed):
 
 @SEEDS
 def test_initialisation(lesson, output, seed):
-    run, n = lesson(NAME, "--seed", seed), 25
-    for parameter in nn.Linear(n, 10_000).parameters():
-        assert parameter.abs().max().item() == pytest.approx(n**-0.5, rel=1e-3)
+    run = lesson(NAME, "--seed", seed)
     rows = re.findall(r"^from .+: loss (.+), (.) of .*equal: (\w+),", run.out, re.M)
     losses, right, equal = zip(*rows, strict=True)
     third = (np.log(3) * 3 - 2 * np.log(2)) / 3  # p = 2/3 for three corners, the best
@@ -113,8 +87,5 @@ def test_initialisation(lesson, output, seed):
     assert not run.vars["weight"].grad.any()  # from 0, exactly
     change = "in model.parameters():", "in [model[0].weight, model[2].weight]:"
     assert all(f"``{text}``" in script(NAME).read_text("utf-8") for text in change)
-    biases = change[0], "in [model[0].bias, model[2].bias]:"  # may be equal, even 0
-    for text, start in ((change, "0.5"), (biases, "0.0")):
-        out = run_changed(NAME, output, text, "--seed", seed).out
-        words = f"from {start}: .* 4 of 4 right, units equal: False"
-        assert re.search(words, out)
+    out = run_changed(NAME, output, change, "--seed", seed).out
+    assert re.search("from 0.5: .* 4 of 4 right, units equal: False", out)
