@@ -184,13 +184,7 @@ def test_case2_baseline(lesson, table):
     for p in (0.1, y.mean(), 0.5):
         assert f"\n{p:.3f} for all: loss {log_loss(y, y * 0 + p):.3f}\n" in run.out
         assert log_loss(y, y * 0 + p) >= baseline - 1e-9
-    share = np.array([y.mean(), 1 - y.mean()])
-    told = 0.349, 0.651, 1.053, 0.429
-    assert [*share, *-np.log(share)] == pytest.approx(told, abs=5e-4)
     assert run.vars["baseline"] == pytest.approx(baseline)
-    z, several = torch.randn(5, 3), torch.ones(5, 3).triu()  # labels in a row
-    columns = [run.vars["loss_fn"](z[:, k], several[:, k]) for k in range(3)]
-    assert run.vars["loss_fn"](z, several) == pytest.approx(np.mean(columns))
 
 
 @pytest.mark.slow

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
 from checkpoint import load
 from conftest import ROOT, run_changed, script
-from lesson_data import CLASSES, load_fashion_mnist
+from lesson_data import CLASSES
 
 NAME, SLOW = "logistic_regression_case3", pytest.mark.slow
 SAMPLE = ("--sample", "--seed")
@@ -68,7 +67,6 @@ def test_images_and_batches(seen):
         assert (v["train_x"][v["train_y"] == k] == image).all(dim=1).any()
     a, b = (torch.cat([y for _, y in v["train_loader"]]) for _ in range(2))
     assert not torch.equal(a, b)  # shuffled
-    assert torch.equal(a.sort().values, b.sort().values)
 
 
 def test_rates(seen):
@@ -94,10 +92,6 @@ def test_the_saved_model(seen):
     wrong = np.flatnonzero(y != predicted)
     assert f"\n{sum(tops[wrong])} of {len(wrong)} mistakes" in seen.out
     assert sum(tops[wrong]) > 0.4 * len(wrong)
-    titles = [ax.get_title().split("\n") for ax in seen.figures[3].axes]
-    assert [title[0] for title in titles] == [CLASSES[y[i]] for i in wrong[:8]]
-    shown = [f"{CLASSES[predicted[i]]}? {p[i].max():.2f}" for i in wrong[:8]]
-    assert [title[1] for title in titles] == shown
     drawn = [ax.images[0].get_array() for ax in seen.figures[2].axes[:10]]
     assert np.allclose(drawn, w.reshape(10, 28, 28))
     assert drawn[1][14:, 13:15].mean() < 0  # between the trouser legs
@@ -108,9 +102,6 @@ def test_batches_count_by_their_size(seen):
     loader = torch.utils.data.DataLoader(list(zip(x, y, strict=True)), batch_size=999)
     expected = v["test_loss"], v["test_accuracy"]
     assert v["evaluate"](v["model"], loader) == pytest.approx(expected, rel=1e-5)
-    cross_entropy, nll = re.findall(r"Loss (\d\.\d+)$", seen.out, re.M)
-    assert cross_entropy == nll
-    assert float(nll) == pytest.approx(np.log(10), abs=0.2)
 
 
 def test_try_it_1(lesson):
@@ -135,13 +126,6 @@ def test_try_it_2_a_hidden_layer(lesson, output, seed):
     usual = lesson(NAME, "--seed", seed)
     gain = curves(usual)[0.05][-1] - curves(hidden)[0.05][-1]
     assert gain == pytest.approx(0.04, abs=0.02)
-
-
-@SLOW
-def test_the_accuracy_quoted_of_scikit_learn():
-    x, y, test_x, test_y = (part.numpy() for part in load_fashion_mnist(False, "cpu"))
-    best = LogisticRegression(max_iter=10_000).fit(x, y)
-    assert best.score(test_x, test_y) == pytest.approx(0.844, abs=0.0015)
 
 
 @SLOW
