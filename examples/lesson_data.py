@@ -41,7 +41,7 @@ def read_csv(path: Path, label: str = "") -> tuple[pd.DataFrame, np.ndarray]:
     a name, or a number from 1. Ends the program if it is not such a table.
     """
     cells = _read_cells(path)
-    first = cells.iloc[0]
+    first = cells.iloc[0].fillna("")
     names = [f"column {j}" for j in range(1, len(first) + 1)]
     given = first[first != ""]
     if given.is_unique and not MISSING & {*given} and _numbers(given).isna().all():
@@ -53,6 +53,10 @@ def read_csv(path: Path, label: str = "") -> tuple[pd.DataFrame, np.ndarray]:
     target = by_number.get(label, label or named[-1])
     if target not in names:
         fail(f"argument --label: {path} has no column {label!r:.40}, but {names}", 2)
+    if not (whole := cells[named].notna().all(axis=1)).all():
+        found = f"row {whole.idxmin()} has fewer than {len(named)} cells"
+        fail(f"{path}: {found}; the first row is {', '.join(first)!r:.80}")
+    cells = cells.fillna("")
     features = cells.apply(_numbers_or_text)
     labels = features.pop(target)
     classes = cells[target].groupby(labels, dropna=False)
@@ -66,21 +70,21 @@ def read_csv(path: Path, label: str = "") -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def _read_cells(path):
-    """Return the rows that are not blank as text, by the number of the row."""
+    """Return the rows that are not blank as text, by number; NaN ends a short one."""
     how = {"header": None, "dtype": str, "keep_default_na": False}
-    how |= {"skipinitialspace": True, "skip_blank_lines": False}
+    how |= {"skipinitialspace": True, "skip_blank_lines": False, "engine": "python"}
     try:
-        text = Path(path).read_text("utf-8-sig").strip(" \n")
-        first = text.partition("\n")[0]
+        lines = Path(path).read_text("utf-8-sig").strip().split("\n")
+        text, first = "\n".join(line.strip(" ") for line in lines), lines[0]
         plain = re.sub('"[^"]*"| ', "", first)
         sep = max(" \t;,", key=plain.count)  # the most frequent, else a space
-        cells = pd.read_csv(StringIO(text), sep=sep.replace(" ", r"\s+"), **how)
+        cells = pd.read_csv(StringIO(text), sep=sep, **how)
     except UnicodeDecodeError:
         fail(f"{path} is not UTF-8 text; unpack it, or save it as 'CSV UTF-8'")
     except ValueError as error:
         fail(f"cannot read {path}: {error}; the first row is {first!r:.80}")
-    cells = cells.map(str.strip).set_axis(cells.index + 1)
-    return cells[(cells != "").any(axis=1)]
+    cells = cells.map(str.strip, na_action="ignore").set_axis(cells.index + 1)
+    return cells[(cells.fillna("") != "").any(axis=1)]
 
 
 def _numbers(cells):
@@ -178,8 +182,12 @@ def _download():
         FashionMNIST(DOWNLOADS.parent.parent, download=True)
     except Exception as error:
         fail(f"no Fashion-MNIST: {error}; see data/README.md, or use --sample")
+    return _unpack(DOWNLOADS) or fail(f"{DOWNLOADS.parent} is damaged; delete it")
+
+
 def prepare(path: Path | str) -> tuple[Image.Image, Tensor]:
     """Return the image in a file, and what a model of Fashion-MNIST expects of it.
+
     That is float32 of shape (28, 28): the article cut out and centred, light (1) on
     black (0). The image is upright, RGBA, at most 1000 pixels long. Ends the program if
     there is no such image, or if nothing in it differs from its border.
@@ -206,4 +214,3 @@ def prepare(path: Path | str) -> tuple[Image.Image, Tensor]:
     x = x[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] / x.max()
     small = ImageOps.pad(Image.fromarray(x), (28, 28), centering=(0.51, 0.51))
     return image, torch.tensor(np.asarray(small)).clamp(0, 1)  # 0.51 rounds half up
-    return _unpack(DOWNLOADS) or fail(f"{DOWNLOADS.parent} is damaged; delete it")

@@ -123,7 +123,7 @@ def test_what_float32_cannot_hold_is_text(tmp_path, capsys, cell):
         ("a,b,y\n", ["not 0", "'a, b, y'"]),
         (ROWS + "1,2,3,0\n", ["line 4", "saw 4", "'1,2.5,0'"]),
         (ROWS + '1,"2,0\n', ["table.csv"]),
-        (ROWS + "1,2\n", ["column 3", "not 3", "'' (1 rows)"]),
+        (ROWS + "1,2\n", ["row 4", "3 cells", "'1, 2.5, 0'"]),
         (ROWS + "1,2,2\n", ["column 3", "not 3", "'2' (1 rows)", "--label"]),
         ("1,2,0\n3,4,0\n", ["column 3", "not 1", "--label"]),
         ("a,a,y\n5,6,0\n1,2,1\n", ["not 3", "'y' (1 rows)", "a, a, y"]),
