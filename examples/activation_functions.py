@@ -4,8 +4,8 @@ What an activation lets through
 
 Between two linear layers stands an *activation function*, one that is not linear:
 without it, two layers can do no more than one. Classification used ReLU. Which others
-are there, and which one should you take? A layer learns from a gradient that passes all
-later layers and activations on its way back. Here you measure how much of it arrives.
+are there, and which one should you take? The gradient of a layer comes back through all
+later layers and activations. Here you measure how much of it arrives.
 Afterwards you can choose an activation, and the weights to start from.
 """
 
@@ -88,8 +88,8 @@ print(f"gradient at layer 1: {layer1.grad}, by hand {1 / 4 * 2 * 1 / 4 * 3}")
 # ----------------------------
 # Now a network with 8 inputs and layers of 6, 4 and 1. How large is the gradient of its
 # output for the weights of layer 1? The mean size is averaged over 200 random networks,
-# each with a random input. Only the activation is changed. ``nn.Identity()`` is none,
-# and the others are measured as a share of it.
+# each with a random input. Only the activation is changed. ``nn.Identity()`` changes
+# nothing: its gradient counts as 1.
 #
 # .. guess::
 #
@@ -106,7 +106,7 @@ for name in ["none", "sigmoid", "tanh", "ReLU"]:
         model(torch.randn(1, 8)).backward()
         sizes[name] += first.weight.grad.abs().mean().item() / 200
 shares = {name: sizes[name] / sizes["none"] for name in sizes}
-print(f"sigmoid {shares['sigmoid']:.3f}, 1/4 times 1/4 is {1 / 4 * 1 / 4}")
+print(*[f"{name} {share:.3f}" for name, share in shares.items()], sep=", ")
 fig, ax = plt.subplots()
 ax.bar_label(ax.bar(shares.keys(), shares.values()), fmt="%.3f", padding=6)
 ax.axhline(1 / 16, color="black", linestyle="--", label="1/4 times 1/4")
@@ -117,10 +117,10 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # %%
 # The sigmoids let through a little less than 1/16: their inputs are not exactly 0. The
 # steps of the first layer are that much smaller. Each further sigmoid takes away at
-# least three quarters of the gradient: this is the *vanishing gradient*. About half of
-# the ReLUs have slope 1, the others 0. A ReLU is *dead* if its input is negative in
-# every row: the weights before it get no gradient. ``nn.LeakyReLU()`` has slope 0.01
-# there.
+# least three quarters of the gradient: this is the *vanishing gradient*. The ReLUs let
+# through far more, since about half of them have slope 1. The others have slope 0. A
+# ReLU is *dead* if its input is negative in every row: the weights before it get no
+# gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
 
 # %%
 # Initialisation

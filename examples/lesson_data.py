@@ -57,8 +57,7 @@ def read_csv(path: Path, label: str = "") -> tuple[pd.DataFrame, np.ndarray]:
         found = f"row {whole.idxmin()} has fewer than {len(named)} cells"
         fail(f"{path}: {found}; the first row is {', '.join(first)!r:.80}")
     cells = cells.fillna("")
-    features = cells.apply(_numbers_or_text)
-    labels = features.pop(target)
+    labels = _numbers_or_text(cells[target])
     classes = cells[target].groupby(labels, dropna=False)
     found = [f"{c.iloc[0]!r:.40} ({len(c)} rows)" for _, c in classes]
     if len(found) != 2 or labels.isna().any():
@@ -66,6 +65,7 @@ def read_csv(path: Path, label: str = "") -> tuple[pd.DataFrame, np.ndarray]:
         found += f"; see --label; the first row is {row!r:.80}"
         fail(f"{path}: the label, {target}, must have 2 values, not {found}")
     print(f"label: {target}; class 0 is {found[0]}, class 1 is {found[1]}")
+    features = cells.drop(columns=target).apply(_numbers_or_text)
     return features, (labels == labels.max()).to_numpy(float)
 
 

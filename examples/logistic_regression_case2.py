@@ -35,10 +35,11 @@ torch.manual_seed(args.seed)
 # Data
 # ----
 # Each row of the table is a woman. Her label is 1 if she was diagnosed with diabetes
-# within five years. The first four rows are shown as columns. The numbers differ in
-# size, so standardise each column, as in linear regression 3. (A column of equal
-# numbers has the standard deviation 0: divide it by 1.) In ``insulin``, a 0 means that
-# it was not measured: see model selection.
+# within five years. `read_csv` returns a table of pandas. Four rows are shown as
+# columns, under their numbers in the file. The numbers differ in size, so standardise
+# each column, as in linear regression 3. (``ddof=0`` is pandas' ``correction=0``. A
+# column of equal numbers has the standard deviation 0: divide it by 1.) In ``insulin``,
+# a 0 means that it was not measured: see model selection.
 
 features, labels = read_csv(args.data, args.label)
 features = require_numbers(args.data, features, labels)
@@ -86,16 +87,14 @@ model = network(nn.Sigmoid)
 
 # %%
 # You can also write it as a class. ``nn.Sequential`` needs modules, ``nn.Sigmoid()``; a
-# class can call functions, ``torch.sigmoid``. Neither has parameters. The parameters
-# get other names, but with the same numbers the outputs are exactly the same.
+# class can call functions, ``torch.sigmoid``. With the same linear layers the outputs
+# are exactly the same.
 
 
 class Network(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first = nn.Linear(x.shape[1], 6)
-        self.second = nn.Linear(6, 4)
-        self.last = nn.Linear(4, 1)
+        self.first, self.second, self.last = model[0], model[2], model[4]
 
     def forward(self, x):
         h = torch.sigmoid(self.first(x))
@@ -103,15 +102,11 @@ class Network(nn.Module):
 
 
 twin = Network()
-print(list(model.state_dict()), list(twin.state_dict()), sep="\n")
-twin.load_state_dict(dict(zip(twin.state_dict(), model.state_dict().values())))
 print("the same outputs:", torch.equal(twin(x), model(x)))
 
 # %%
 # Training
 # --------
-# This loss also takes K labels in each row, of which several may be 1 (*multi-label*):
-# for K outputs and y of shape (n, K), it is the mean of K such losses.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -131,8 +126,9 @@ print(f"scikit-learn's logistic regression: loss {linear_loss:.3f}")
 print(f"predictions of the network: {p.min():.3f} to {p.max():.3f}")
 
 # %%
-# It is not: the loss fell to about the baseline, and all predictions are near the share
-# of label 1. To learn this share, it is enough to change the bias of the last layer.
+# It is not. The loss fell to about the baseline, far above that of scikit-learn. All
+# predictions are near the share of label 1. To learn this share, it is enough to change
+# the bias of the last layer.
 
 # %%
 # One change at a time
@@ -141,7 +137,7 @@ print(f"predictions of the network: {p.min():.3f} to {p.max():.3f}")
 # back through two sigmoids, with slopes of at most 1/4 (see activation functions). So
 # its steps may be too small. Two changes make them larger: tanh, whose slope reaches
 # 1, or a rate a hundred times as large. Try each alone, from the same ten starts, since
-# a single one may be lucky. A start leaves the baseline if its loss gets 0.02 below.
+# a single one may be lucky. A start has left the baseline when its loss is 0.02 below.
 #
 # .. guess::
 #
@@ -151,14 +147,15 @@ starts = [network(nn.Sigmoid).state_dict() for _ in range(10)]
 experiments = [("sigmoid", nn.Sigmoid, args.lr), ("tanh", nn.Tanh, args.lr)]
 experiments.append(("sigmoid, rate 1", nn.Sigmoid, 1.0))
 fig, axes = plt.subplots(2, 3, figsize=(11, 6.6), sharex="row", sharey="row")
-for (name, activation, rate), (above, below) in zip(experiments, axes.T):
-    left = 0
+for i, (name, activation, rate) in enumerate(experiments):
+    above, below, left = axes[0, i], axes[1, i], 0
     for start in starts:
         model = network(activation)
         model.load_state_dict(start)
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
         losses = fit(model, x, y, loss_fn, optimizer, args.epochs, log_every=0)
-        left += min(losses) < baseline - 0.02
+        if min(losses) < baseline - 0.02:
+            left += 1
         above.plot(range(1, args.epochs + 1), losses, "C0", linewidth=1)
     print(f"{name}: {left} of 10 starts leave the baseline")
     above.axhline(baseline, color="black", linestyle="--", label="baseline")

@@ -61,7 +61,8 @@ print(f"rows: {len(train)} training, {len(validation)} validation, {len(test)} t
 # Preparation
 # -----------
 # To *impute* is to put a value in place of a missing one: in a column of numbers the
-# median, in a column of text the most frequent one. Then numbers are standardised. Text
+# median, in the middle of all values; in a column of text the most frequent one. Then
+# numbers are standardised, each column by itself: a ``ColumnTransformer``. Text
 # is *one-hot* encoded: each text gets a column, 1 where the row has it, else 0. The
 # small table has a column of each kind; Graz and Ulm become the last two columns.
 
@@ -79,9 +80,10 @@ print(small, preparation(["age"], ["city"]).fit_transform(small).round(2), sep="
 # %%
 # ``fit`` sees the training rows only. The other rows stand for people whom nobody has
 # met yet, so medians, means, standard deviations and texts must not come from them. A
-# text that is new gets 0 in each column.
+# text that is new gets 0 in each column. (``iloc`` takes rows by their place.)
 
 numbers, categories = usable_columns(features.iloc[train], labels[train])
+print(f"columns of numbers: {len(numbers)}, of text, now one-hot: {len(categories)}")
 prepare = preparation(numbers, categories)
 prepare.fit(features.iloc[train])
 prepared = prepare.transform(features)
@@ -128,19 +130,19 @@ save_figure(fig, args.output / "model_selection.png")
 
 # %%
 # Without weight decay the network overfits: from some epoch on, the validation loss
-# rises, while the training loss still falls. With 0.01 it rises far less. Choose the
-# candidate with the lowest validation loss at the end. Why not by accuracy? It only
-# counts mistakes. The loss also says how sure the model was: a row costs 0.92 if the
-# right class got 0.4, and 4.6 if it got 0.01.
+# rises, while the training loss still falls. With 0.01 it rises far less, if at all.
+# Choose the candidate with the lowest validation loss at the end. Why not by accuracy?
+# It only counts mistakes. The loss also says how sure the model was: a row costs 0.92
+# if the right class got 0.4, and 4.6 if it got 0.01.
 
 # %%
 # Test once
 # ---------
 # An accuracy is a mean: of 1 for each right row, 0 for each wrong one. Other rows would
-# give another mean. The *interval* is the mean plus and minus two standard deviations
-# divided by the root of the number of rows. If there are a hundred rows or more, about
-# 95 of 100 such intervals contain the accuracy on all rows of this kind. The baseline
-# predicts the more frequent class.
+# give another mean; the more rows, the less it varies. The *interval* is the mean plus
+# and minus two standard deviations divided by the root of the number of rows. About 95
+# of 100 such intervals contain the accuracy on all rows of this kind, if each has a
+# hundred rows or more. The baseline predicts the more frequent class.
 
 chosen, truth = min(final_loss, key=final_loss.get), labels[test]
 print("chosen:", *chosen)
@@ -153,14 +155,17 @@ right["baseline"] = labels[train].mean().round() == truth
 for name, hits in right.items():
     mean, error = hits.mean(), 2 * hits.std() / np.sqrt(len(hits))
     print(f"{name}: {mean:.3f}, interval {mean - error:.3f} to {mean + error:.3f}")
+if len(truth) < 100:
+    print("fewer than 100 test rows: such an interval does not say much")
 ours, theirs = right["chosen model"], right["scikit-learn"]
-print(f"only ours is right: {(ours > theirs).sum()} rows, ", end="")
-print(f"only scikit-learn's: {(theirs > ours).sum()}")
+print(f"only ours is right: {(ours & ~theirs).sum()} rows, ", end="")
+print(f"only scikit-learn's: {(theirs & ~ours).sum()}")
 
 # %%
 # Is the chosen model better than scikit-learn's logistic regression? Look at the rows
 # that only one of them has right. If both were equally good, each such row would be the
-# toss of a coin. A few tosses, or about as many heads as tails, prove nothing.
+# toss of a coin, and four tosses are all heads once in 16 times. So a few rows, or
+# about as many for each, prove nothing.
 
 # %%
 # Which mistakes?
@@ -184,10 +189,10 @@ mistakes("threshold 0.3", p > 0.3)
 # A weight for class 1
 # --------------------
 # Where class 1 is rare, a model may predict it too seldom. ``pos_weight=c`` counts each
-# of its rows c times in the loss. The logits grow: if the inputs are all 0, so that
-# only the bias can learn, in the end by log c exactly; with the table by about that.
-# Without a weight, a threshold of 1 / (1 + c), here 0.3, gives nearly the same
-# predictions. The difference: with a weight the probabilities are too high.
+# of its rows c times in the loss. This raises the logits by some log c: by exactly that
+# if all inputs are 0, so that only the bias can learn. Without a weight, a threshold of
+# 1 / (1 + c), here 0.3, gives nearly the same predictions. The difference: with a
+# weight the probabilities are too high.
 
 c = 7 / 3
 weighted = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(c))
@@ -219,11 +224,11 @@ print(f"mean probability {p_plain.mean():.2f}, with pos_weight {p_weighted.mean(
 
 coin_x, coin_y = torch.randn(200, 400), torch.randint(0, 2, (200, 1)).float()
 for kind in ["new", "used"]:
-    accuracies = []
+    accuracies, model = [], nn.Linear(400, 1)
     for rows, held_out in StratifiedKFold(5).split(coin_x, coin_y):
-        if kind == "new" or not accuracies:  # else it has trained on them
-            model = nn.Linear(400, 1)
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        if kind == "new":
+            model = nn.Linear(400, 1)  # has not trained on the rows held out
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         fit(model, coin_x[rows], coin_y[rows], loss_fn, optimizer, 100, log_every=0)
         score = evaluate(model, coin_x[held_out], coin_y[held_out], loss_fn)
         accuracies.append(score[1])
@@ -262,9 +267,9 @@ compare("k-fold", yours, cross_val_score(whole, table, known, cv=StratifiedKFold
 # -------
 # 1. Inside the interval of the first run: 0.779. It need not be, since the other test
 #    rows vary, too. One split cannot tell which of two models so close is better.
-# 2. No median changes by more than 2. The losses change a little, the test accuracy
-#    does not. But validation and test rows have helped to prepare the inputs. In
-#    another table this can make the result too good, and nothing tells you.
+# 2. No median changes by more than 2. The losses and a few counts change a little, the
+#    test accuracy does not. But validation and test rows have helped to prepare the
+#    inputs. In another table this can make the result too good, and nothing tells you.
 # 3. The pipeline does the same: it fits its preparation to the rows of each training::
 #
 #        yours = []

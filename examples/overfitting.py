@@ -52,11 +52,10 @@ for row, target in zip(x[:3], y[:3]):
 # Model
 # -----
 # A linear model with 80 weights, which start at 0. All means are 0, so it has no bias.
-# How wrong is it on *fresh points*, all those that the rule can still make? With
-# weights 0, the error is y, with a mean square of 1 + 9 = 10: 1 for the noise, 9 for
-# the true weights. With other weights, put their differences from the true ones in
-# place of the true ones. So the *expected error*, the mean squared error on fresh
-# points, is 1 plus the sum of the squared differences. The last table checks it.
+# How wrong is it on *fresh points*, all those that the rule can still make? Its error
+# is the noise plus the sum of (true w - w) x. The noise and each x have a mean square
+# of 1. So the *expected error*, the mean squared error on fresh points, is 1 plus the
+# sum of (true w - w)². With weights 0 it is 1 + 9.
 
 loss_fn = nn.MSELoss()
 
@@ -83,7 +82,8 @@ def loss_on(x, y, model):
 #
 # .. guess::
 #
-#    The training loss falls in each epoch. What do the other two numbers do?
+#    The training loss falls in each epoch. What do the validation loss and the expected
+#    error do?
 
 plain, losses, validation_losses, errors = new_model(), [], [], []
 optimizer = SGD(plain.parameters(), lr=args.lr)
@@ -145,8 +145,9 @@ print(f"truly best: epoch {errors.index(min(errors)) + 1}, {min(errors):.3f}")
 # ------------
 # *Weight decay* of 0.2 adds 0.2 w to the gradient of each weight w. This is the
 # derivative of a penalty of 0.1 w². So SGD minimises the mean squared error plus 0.1
-# times the sum of all w². scikit-learn's ``Ridge`` takes the sum of the squared errors,
-# 100 times the mean. So its ``alpha`` is 100 * 0.1.
+# times the sum of all w². scikit-learn's ``Ridge`` is linear regression with such a
+# penalty. It takes the sum of the squared errors, 100 times the mean. So its ``alpha``
+# is 100 * 0.1.
 
 decayed = new_model()
 optimizer = SGD(decayed.parameters(), lr=args.lr, weight_decay=0.2)
@@ -182,49 +183,47 @@ for mode in ["train", "eval"]:
         b = dropped(row)
     for name, z in [("no", a), ("yes", b)]:
         print(f"{mode:8}{name:8}{z.requires_grad!s:14}{z.mean():.3f}, {z.std():.3f}")
-squares = (dropped[1].weight * row[0]).square().sum().item()
-print(f"standard deviation in train mode, exact: {(p / (1 - p) * squares) ** 0.5:.3f}")
 
 # %%
-# In train mode a prediction is partly random. For a row x, its standard deviation is
-# :math:`\sqrt{p / (1-p) \sum_j w_j^2 x_j^2}`, and its mean is the prediction of eval
-# mode. To evaluate, use both ``eval()`` and ``no_grad()``. If the results surprise you,
-# do not delete ``eval()``: that only makes them random.
+# In train mode a prediction is partly random. Its mean is the prediction of eval mode.
+# To evaluate, use both ``eval()`` and ``no_grad()``. If the results surprise you, do
+# not delete ``eval()``: that only makes them random.
 
 # %%
 # A validation loss below the training loss
 # -----------------------------------------
-# Is that a mistake? Not if the training loss is from train mode. There dropout adds, on
-# average, a penalty of :math:`p / (1-p) \sum_j w_j^2 m_j`. Here :math:`m_j`, the mean
-# of :math:`x_j^2`, is about 1, so it is nearly a weight decay of 2 p / (1 - p) = 0.22.
-# The validation loss, from eval mode, has no penalty. Compare both in eval mode. As a
-# check, here are 1,000 losses of train mode, first at the trained weights, then at the
-# true ones. The *standard error* is how far off their mean usually is.
+# Is that a mistake? Not if the training loss is from train mode: there dropout adds a
+# penalty, on average :math:`p / (1-p) \sum_j w_j^2 m_j`, where :math:`m_j` is the mean
+# of :math:`x_j^2`. (It is about 1, so dropout works nearly like a weight decay of 2 p /
+# (1 - p) = 0.22.) The validation loss, from eval mode, has no penalty. So compare both
+# in eval mode. As a check, here are losses of the true weights, 1,000 of them in train
+# mode. The *standard error* is how far off such a mean usually is.
 
 truth = new_model()
 truth.load_state_dict({"weight": true_weights})
-for name, line in [("trained", dropped[1]), ("true", truth)]:
-    model = nn.Sequential(nn.Dropout(p), line)  # in train mode
-    noisy = torch.tensor([loss_on(x, y, model) for _ in range(1000)])
-    error = noisy.std() / 1000**0.5
-    print(f"{name} weights, train mode: {noisy.mean():.3f}, standard error {error:.3f}")
-    penalty = p / (1 - p) * (line.weight.square() * x.square().mean(0)).sum().item()
-    model.eval()
-    loss = loss_on(x, y, model)
-    print(f"  eval mode: {loss:.3f}, plus the penalty {loss + penalty:.3f}", end="")
-    print(f"; validation loss {loss_on(validation_x, validation_y, model):.3f}")
+model = nn.Sequential(nn.Dropout(p), truth)
+noisy = torch.tensor([loss_on(x, y, model) for _ in range(1000)])
+error = noisy.std() / 1000**0.5
+penalty = p / (1 - p) * (true_weights.square() * x.square().mean(0)).sum().item()
+print(f"train mode: training loss {noisy.mean():.3f}, standard error {error:.3f}")
+model.eval()
+loss, validation_loss = loss_on(x, y, model), loss_on(validation_x, validation_y, model)
+print(f"eval mode: training loss {loss:.3f}, plus the penalty {loss + penalty:.3f}")
+print(f"eval mode: validation loss {validation_loss:.3f}")
 
 # %%
 # Comparison
 # ----------
 
-fresh_x, fresh_y = make_rows(10_000)
 models = {"weights 0": new_model(), "no remedy": plain, "early stopping": stopped}
 models |= {"weight decay": decayed, "dropout": dropped[1], "true weights": truth}
 for name, model in models.items():
     print(f"{name:14} training loss {loss_on(x, y, model):5.2f}, ", end="")
-    print(f"expected error {expected_error(model):5.2f}, ", end="")
-    print(f"on 10,000 fresh points {loss_on(fresh_x, fresh_y, model):5.2f}")
+    print(f"expected error {expected_error(model):5.2f}")
+
+# %%
+# Each remedy has a lower expected error than no remedy. The true weights are still far
+# away: to come near them, you need more rows (the first task).
 
 # %%
 # In short
@@ -242,8 +241,8 @@ for name, model in models.items():
 # 1. *Predict.* With 1,000 rows for the same 80 weights, how far apart are training loss
 #    and expected error in the last epoch? Write the two numbers down, then run
 #    ``python examples/overfitting.py --rows 1000``.
-# 2. *Change.* A common mistake: in the loop under *A validation loss below the training
-#    loss*, delete the line ``model.eval()``. Which of the numbers change, and why?
+# 2. *Change.* A common mistake: under *A validation loss below the training loss*,
+#    delete the line ``model.eval()``. Which of the numbers change, and why?
 # 3. *Write.* Keep the best weights, without looking at the code above: train a new
 #    model for ``args.epochs`` epochs, without a stop. Then load the weights with the
 #    lowest validation loss. Put your lines in place of ``yours = None``. End with
@@ -255,11 +254,11 @@ compare("lowest validation loss", yours, min(validation_losses))
 # %%
 # Answers
 # -------
-# 1. By some 0.1 to 0.2: both are near 1. 80 weights can fit only little of the noise
-#    of 1,000 rows.
-# 2. The loss after "eval mode", its sum with the penalty, and the validation loss. They
-#    grow, because both losses are now from train mode: they contain a penalty of their
-#    own, and are partly random. There is no error and no warning.
+# 1. By less than 0.3: both are near 1. 80 weights can fit only little of the noise of
+#    1,000 rows.
+# 2. The last two lines. They grow, because both losses are now from train mode: they
+#    contain a penalty of their own, and are partly random. There is no error and no
+#    warning.
 # 3. One way to write it::
 #
 #        model = new_model()
