@@ -21,12 +21,13 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "logistic_regression_case2": ("log()", "log2()"),
     "model_selection": ("table.iloc[held_out]", "features.iloc[held_out]"),
     "logistic_regression_case3": ("z - z.max", "z + z.max"),
-    "convolution": ["--sample", "--epochs", 1],
+    "use_saved_model": ("pale.max() - pale", "pale - pale.min()"),
+    "convolution": ("part * kernel", "part + kernel"),
 }
 FEW = {  # half a minute or more else
     "logistic_regression_case2": ["--epochs", 2],
     "logistic_regression_case3": ["--sample"],
-    "use_saved_model": ("pale.max() - pale", "pale - pale.min()"),
+    "convolution": ["--sample", "--epochs", 1],
 }
 
 
