@@ -107,6 +107,7 @@ for name in ["none", "sigmoid", "tanh", "ReLU"]:
         sizes[name] += first.weight.grad.abs().mean().item() / 200
 shares = {name: sizes[name] / sizes["none"] for name in sizes}
 print(*[f"{name} {share:.3f}" for name, share in shares.items()], sep=", ")
+print("1/4 times 1/4 is", 1 / 4 * 1 / 4)
 fig, ax = plt.subplots()
 ax.bar_label(ax.bar(shares.keys(), shares.values()), fmt="%.3f", padding=6)
 ax.axhline(1 / 16, color="black", linestyle="--", label="1/4 times 1/4")
