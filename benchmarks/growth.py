@@ -19,15 +19,25 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from ladder import BYTES, by_columns, to_bytes
+from ladder import BYTES, READABLE, by_columns, to_bytes
 from measure import environment, parser, run_lesson, timed
+
+from common import batches, train_epoch
 
 args = parser(__doc__, repetitions=5).parse_args()
 machine = environment()
 lesson = run_lesson(args.sample)
 train_x, train_y = lesson["train_x"], lesson["train_y"]
 columns = partial(by_columns, 1 / 255, lesson["args"].lr)
-trainers = {"case 3": (lesson["case_3"], train_x), BYTES: (columns, to_bytes(train_x))}
+
+
+def readable(model, x, y, batch_size):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lesson["args"].lr)
+    parts = batches(len(x), batch_size)
+    train_epoch(model, x, y, lesson["loss_fn"], optimizer, parts)
+
+
+trainers = {READABLE: (readable, train_x), BYTES: (columns, to_bytes(train_x))}
 n = len(train_y)
 counts = np.array([n // 8, n // 4, n // 2, n])
 sizes = 2 ** np.arange(4, 12 if args.sample else 13)

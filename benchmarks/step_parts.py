@@ -35,6 +35,12 @@ weight, logits = model.weight.detach(), model(x).detach()
 columns = logits.T.contiguous()
 epoch = torch.randn(10, len(train_x))
 
+
+def model_and_loss_in_16_bits():
+    with torch.autocast("cpu"):
+        loss_fn(model(x), y)
+
+
 parts = {
     "64 PIL images, `ToTensor`, stack": lambda: default_collate([*images]),
     "64 rows of a tensor, stack": lambda: default_collate([*tensors]),
@@ -46,6 +52,7 @@ parts = {
         lambda: (loss.item(), (logits.argmax(1) == y).sum().item())
     ),
     "model and loss": lambda: loss_fn(model(x), y),
+    "model and loss, `autocast`": model_and_loss_in_16_bits,
     "`backward`": lambda: loss.backward(retain_graph=True),
     "`optimizer.step`": optimizer.step,
     "`x @ weight.T`": lambda: x @ weight.T,
