@@ -30,14 +30,14 @@ torch.manual_seed(args.seed)
 # %%
 # Data
 # ----
-# A convolution takes images of the shape (channels, height, width), here with one
-# channel, grey. A sixth of the training images is held out for validation. All images
-# are in memory, so a batch is some rows of a tensor: faster than a ``DataLoader``.
+# A convolution takes a batch of the shape (images, channels, height, width), here with
+# one channel, grey. A sixth of the training images is held out for validation. All are
+# in memory, so a batch is some rows of a tensor: faster than a ``DataLoader``.
 
 images, labels, test_x, test_y = load_fashion_mnist(args.sample, device)
 images, test_x = images.reshape(-1, 1, 28, 28), test_x.reshape(-1, 1, 28, 28)
-order = torch.randperm(len(images))
-held_out, kept = order.tensor_split([len(images) // 6])
+order, sixth = torch.randperm(len(images)), len(images) // 6
+held_out, kept = order[:sixth], order[sixth:]
 print("images", tuple(images.shape), "trained on", len(kept))
 
 # %%
@@ -54,7 +54,7 @@ kernel = torch.tensor([[-1.0, 0.0, 1.0]] * 3)
 print(small, kernel, sep="\n")
 print("at the top left:", (small[0:3, 0:3] * kernel).sum().item())
 print("one to the right:", (small[0:3, 1:4] * kernel).sum().item())
-print(F.conv2d(small.reshape(1, 1, 5, 5), kernel.reshape(1, 1, 3, 3)))
+print(F.conv2d(small[None, None], kernel[None, None])[0, 0])
 
 # %%
 # On a shoe, this kernel finds left edges (white) and right edges (black). Turned, it
@@ -111,12 +111,12 @@ for layer in build("convolution"):
 # %%
 # Training
 # --------
-# The loop of logistic regression 3. After each epoch of the convolution's run, which
-# comes first, a *checkpoint* is saved: the parameters, the state of the optimizer (Adam
-# keeps averages of the gradients), the state of the random numbers, and the results so
-# far. Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and
-# ends with the same numbers, on a CPU bit for bit. With the parameters alone, the next
-# steps would be others.
+# The loop of logistic regression 3. The convolution comes first. After each of its
+# epochs a *checkpoint* is saved: the parameters, the state of the optimizer (Adam keeps
+# averages of the gradients), the state of the random numbers, and the results so far.
+# Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and ends
+# with the same numbers, on a CPU bit for bit. With the parameters alone, the next steps
+# would be others.
 
 loss_fn = nn.CrossEntropyLoss()
 
@@ -136,7 +136,7 @@ def train(name, inputs, path=None):
             optimizer.step()
         loss, accuracy = evaluate(model, inputs[held_out], labels[held_out], loss_fn)
         print(f"{name:12} epoch {epoch}  loss {loss:.4f} accuracy {accuracy:.4f}")
-        history.append((loss, accuracy))
+        history.append(loss)
         if path:
             save_checkpoint(path, args, history, model, optimizer)
     return model, history
@@ -156,7 +156,7 @@ for name in ["convolution", "hidden layer", "linear"]:
 # test accuracy of logistic regression is 0.842, of a hidden layer with 100 units 0.871,
 # and of the best method, a support vector machine, 0.897.
 
-best = min(runs, key=lambda name: runs[name][-1])
+best = min(runs, key=lambda name: runs[name][-1])  # by its last loss
 test_loss, test_accuracy = evaluate(models[best], test_x, test_y, loss_fn)
 print(f"chosen: {best}, test loss {test_loss:.4f}, test accuracy {test_accuracy:.4f}")
 save_state_dict(models[best], args.output / "convolution.pth")
@@ -180,12 +180,10 @@ left.axis("off")
 lost, epochs = {}, range(1, args.epochs + 1)
 for name, color in [("convolution", "C0"), ("hidden layer", "C1")]:
     _, mixed_run = train(name, mixed)
-    losses = [loss for loss, _ in runs[name]]
-    mixed_losses = [loss for loss, _ in mixed_run]
-    lost[name] = (sum(mixed_losses) - sum(losses)) / args.epochs
+    lost[name] = (sum(mixed_run) - sum(runs[name])) / args.epochs
     print(f"{name}: mean loss {lost[name]:+.4f} by mixing")
-    right.plot(epochs, losses, f"{color}o-", label=name)
-    right.plot(epochs, mixed_losses, f"{color}o:", label="mixed")
+    right.plot(epochs, runs[name], f"{color}o-", label=name)
+    right.plot(epochs, mixed_run, f"{color}o:", label="mixed")
 right.locator_params(axis="x", integer=True)
 right.set(xlabel="epoch", ylabel="validation loss (cross-entropy)")
 right.legend()
@@ -216,8 +214,6 @@ dataset = FashionMNIST("data", train=True, download=True, transform=ToTensor())
 test_set = FashionMNIST("data", train=False, download=True, transform=ToTensor())
 train_set, validation_set = random_split(dataset, [5 / 6, 1 / 6])
 train_loader = DataLoader(train_set, batch_size=64, shuffle=True)
-validation_loader = DataLoader(validation_set, batch_size=1000)
-test_loader = DataLoader(test_set, batch_size=1000)
 
 
 def build():
@@ -226,14 +222,14 @@ def build():
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 7 * 7, 10)).to(device)
 
 
-def accuracy(model, loader):
+def accuracy(model, dataset):
     model.eval()
     right = 0
     with torch.inference_mode():
-        for x, y in loader:
+        for x, y in DataLoader(dataset, batch_size=1000):
             x, y = x.to(device), y.to(device)
             right += (model(x).argmax(dim=1) == y).sum().item()
-    return right / len(loader.dataset)
+    return right / len(dataset)
 
 
 model = build()
@@ -247,12 +243,12 @@ for epoch in range(1, 6):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    print(f"epoch {epoch}: validation {accuracy(model, validation_loader):.4f}")
+    print(f"epoch {epoch}: validation {accuracy(model, validation_set):.4f}")
 torch.save(model.state_dict(), "model.pth")
 
 model = build()
 model.load_state_dict(torch.load("model.pth", map_location=device, weights_only=True))
-print(f"loaded: test accuracy {accuracy(model, test_loader):.4f}")
+print(f"loaded: test accuracy {accuracy(model, test_set):.4f}")
 """
 path = args.output / "whole_program.py"
 path.write_text(program)
@@ -270,9 +266,10 @@ print(f"saved {path}")
 # %%
 # Try it
 # ------
-# 1. *Predict.* In ``build``, make both kernels 3 x 3 with a padding of 1, in place of 5
-#    and 2. Which shapes change, and how many parameters has each layer? Write them
-#    down, then run it with ``--sample --epochs 1``.
+# 1. *Predict.* In ``build``, replace ``5, stride=2, padding=2`` by
+#    ``3, stride=2, padding=1``, in both convolutions. Which shapes change, and how many
+#    parameters has each layer? Write them down, then run it with
+#    ``--sample --epochs 1``.
 # 2. *Change.* Let the rate fall with a *schedule*. In ``train``, below the line
 #    ``optimizer = ...``, add
 #    ``schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)``. At
@@ -293,7 +290,7 @@ compare("edges", yours, F.conv2d(shoe, kernels[:1], stride=2, padding=1)[0, 0])
 # 1. No shape changes. The convolutions have 16 (9 + 1) = 160 and 32 (16 * 9 + 1) = 4640
 #    parameters, the linear layer the same 15,690 as before: its number depends on the
 #    shape of its input.
-# 2. 0.001, 0.0008, 0.0006, 0.0004 and 0.0002. From the top of the epoch,
+# 2. 0.001, 0.0008, 0.0006, 0.0004 and 0.0002, rounded. From the top of the epoch,
 #    ``schedule.step()`` is called before the first ``optimizer.step()``, and PyTorch
 #    warns: the rate 0.001 is skipped. The last epoch has the rate 0, so its loss is
 #    that of the epoch before. (A checkpoint would need ``schedule.state_dict()``, too.)

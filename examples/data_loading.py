@@ -14,7 +14,6 @@ you can train on a folder of images, transform them, and read them with workers.
 
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,9 +37,10 @@ device = pick_device(args.device)
 # ----
 # By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
 # ``ImageFolder`` lists its files. A folder is a class; its label is its place in
-# alphabetical order, so an ankle boot has label 0 here, not 9. Each file is read with
-# three *channels*: red, green and blue. A tensor has them first, matplotlib wants them
-# last: ``permute`` moves the axes.
+# alphabetical order, so an ankle boot has label 0 here, not 9. Other files, such as a
+# text, are left out. Each image is read with three *channels*: red, green and blue (if
+# it is grey, all equal). A tensor has them first, matplotlib wants them last:
+# ``permute`` moves the axes.
 
 folder = args.data
 if folder is None:
@@ -48,7 +48,7 @@ if folder is None:
     sample = SAMPLE_FOLDER.exists()  # if not, all images are downloaded
     pixels, numbers, *_ = load_fashion_mnist(sample, "cpu")
     for i in range(1000):
-        path = folder / CLASSES[numbers[i]].partition("/")[0] / f"{i:03}.png"
+        path = folder / CLASSES[numbers[i]].split("/")[0] / f"{i:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = (255 * pixels[i]).round().byte().reshape(28, 28)
         Image.fromarray(image.numpy()).save(path)
@@ -59,8 +59,7 @@ if len(files.classes) < 2:
 fig = plt.figure(figsize=(10, 4.4))
 for k, name in enumerate(files.classes[:10]):
     i = files.targets.index(k)  # the first image of the class
-    path = Path(files.samples[i][0])
-    print(f"label {k}: {files.targets.count(k)} images, first {name}/{path.name}")
+    print(f"label {k}: {name}, {files.targets.count(k)} images")
     ax = fig.add_subplot(2, 5, k + 1)
     ax.imshow(files[i][0].permute(1, 2, 0).numpy())
     ax.set_title(name)
@@ -93,30 +92,27 @@ class Clothes(Dataset):
 # Transforms
 # ----------
 # ``ImageFolder`` is such a ``Dataset``. A *transform* is a function that it applies to
-# each image. ``ToTensor`` returns numbers from 0 to 1. ``Resize`` gives all images one
-# size, as a batch needs it. The three channels of a grey file are equal. If a model
+# each image; ``Compose`` applies several in turn. ``ToTensor`` returns numbers from 0
+# to 1. ``Resize`` gives all images one size, as a batch needs it. If a model
 # ``expected input[64, 3, 28, 28] to have 1 channels``, add ``Grayscale``.
 
-red, green, blue = files[0][0]
-print("channels equal:", torch.equal(red, green) and torch.equal(red, blue))
 steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
 grey = ImageFolder(folder, transform=transforms.Compose(steps))
 images, labels = torch.stack([x for x, _ in grey]), torch.tensor(grey.targets)
 own = torch.stack([x for x, _ in Clothes(files.samples)])
-print(f"in grey {tuple(images[0].shape)}, as by Clothes: {torch.equal(images, own)}")
+print("images", tuple(images.shape), "same by Clothes:", torch.equal(images, own))
 
 # %%
 # ``Normalize`` subtracts a mean and divides by a standard deviation (linear regression
 # 3). Compute both on the training images, and take the same two for test images. All of
 # Fashion-MNIST has 0.2860 and 0.3530. The 0.1307 and 0.3081 of many tutorials belong to
-# MNIST, the digits; 0.5 and 0.5 turn 0 to 1 into -1 to 1.
+# MNIST, the digits.
 
 mean, std = images.mean().item(), images.std(correction=0).item()
 print(f"mean {mean:.4f}, standard deviation {std:.4f}")
 steps = [*steps, transforms.Normalize([mean], [std])]
 dataset = ImageFolder(folder, transform=transforms.Compose(steps))
 inputs = torch.stack([x for x, _ in dataset])
-print(f"now {inputs.mean().abs():.4f} and {inputs.std(correction=0):.4f}")
 
 # %%
 # Training
@@ -130,7 +126,7 @@ print(f"now {inputs.mean().abs():.4f} and {inputs.std(correction=0):.4f}")
 #    Are the losses from files and from memory equal, or nearly? And does the loss fall
 #    faster or more slowly if the images are not normalised?
 
-loss_fn = nn.CrossEntropyLoss()  # log_softmax and NLLLoss in one
+loss_fn = nn.CrossEntropyLoss()
 
 
 def train(name, dataset):
@@ -155,7 +151,7 @@ def train(name, dataset):
 
 model, losses = train("from files", dataset)
 _, memory_losses = train("from memory", TensorDataset(inputs, labels))
-_, raw_losses = train("not normalised", grey)
+_, raw_losses = train("not normalised", TensorDataset(images, labels))
 print(f"from files and from memory equal: {losses == memory_losses}")
 
 # %%
@@ -194,11 +190,11 @@ print(f"mean of batch losses {mean_of_means:.4f}, sum / len(dataset) {too_small:
 # -------
 # A *process* is a running program with its own memory. A *worker* is a process that
 # reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
-# process (*fork*). Else it is a new one (*spawn*, *forkserver*). That one runs the top
-# of your script again, and finds no ``Dataset`` from a cell of a notebook. So use a
-# file, as here. ``if __name__ == "__main__":`` is true in the first process only.
-# Without it a new process would start workers, too: an error that names
-# ``freeze_support()``, or ``BrokenPipeError`` on Windows.
+# process (*fork*). Else it is a new one (*spawn*, *forkserver*), which runs your file
+# again. So start workers below ``if __name__ == "__main__":``, which is true in the
+# first process only. Without it you get an error that names ``freeze_support()``, or
+# ``BrokenPipeError`` on Windows. A new process finds no ``Dataset`` from a cell of a
+# notebook: put it in a file, as here.
 #
 # Workers take time to start: try 0, then up to the number of your cores. With a GPU add
 # ``pin_memory=True``, and ``non_blocking=True`` in ``to``: it copies while it computes.
@@ -212,7 +208,6 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-print("top of the file:", __name__)
 steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ history = train(model, args.lr)
 # Learning rate
 # -------------
 # Is 0.05 a good rate? Four models differ only in it: with the same seed they have the
-# same start and the same batches. Compare their loss on the validation images.
+# same start and the same batches. (The model above had another start, so its losses at
+# 0.05 are others.) Compare their loss on the validation images.
 
 fig, ax = plt.subplots()
 for lr in [0.0005, 0.005, 0.05, 0.5]:
@@ -181,7 +182,7 @@ save_figure(fig, args.output / "logistic_regression_case3.png")
 #    Look at the ten images at the top. Which classes does the model mix up most often?
 
 with torch.inference_mode():
-    probability, predicted = model(test_x).softmax(dim=1).max(dim=1)
+    probability, predicted = model(test_x).softmax(dim=1).max(dim=1)  # and argmax
 wrong = (predicted != test_y).nonzero().flatten()
 fig, axes = plt.subplots(2, 4, figsize=(10, 5.6))
 for i, ax in zip(wrong, axes.flat):
@@ -189,7 +190,7 @@ for i, ax in zip(wrong, axes.flat):
     ax.set_title(f"{CLASSES[test_y[i]]}\n{CLASSES[predicted[i]]}? {probability[i]:.2f}")
     ax.axis("off")
 save_figure(fig, args.output / "logistic_regression_case3_mistakes.png")
-order = [0, 6, 2, 4, 3, 1, 8, 5, 7, 9]
+order = [0, 6, 2, 4, 3, 1, 8, 5, 7, 9]  # similar classes side by side
 matrix = confusion_matrix(test_y, predicted, labels=order)
 display = ConfusionMatrixDisplay(matrix, display_labels=[CLASSES[k] for k in order])
 fig, ax = plt.subplots(figsize=(8, 7.5))

@@ -55,7 +55,7 @@ def test_the_convolution_wins_and_loses_most(seen):
     assert sorted(held_out + kept) == list(range(len(seen.vars["images"])))
     assert len(held_out) == len(seen.vars["images"]) // 6
     if seen.full:
-        losses = {name: run[-1][0] for name, run in seen.vars["runs"].items()}
+        losses = {name: run[-1] for name, run in seen.vars["runs"].items()}
         assert losses["convolution"] + 0.02 < losses["hidden layer"]
         assert losses["hidden layer"] + 0.02 < losses["linear"]
         assert seen.vars["best"] == "convolution"
@@ -98,15 +98,12 @@ def test_runs_by_other_code(lesson):
         model, loss_fn = nn.Sequential(*first), nn.CrossEntropyLoss()
         optimizer = torch.optim.Adam(model.parameters())
         torch.manual_seed(0)
-        for loss, accuracy in expected:
+        for loss in expected:
             parts = torch.randperm(len(x)).split(64)
             train_epoch(model, x, y, loss_fn, optimizer, parts)
             with torch.no_grad():
                 z, held_y = model(inputs[v["held_out"]]), v["labels"][v["held_out"]]
             assert loss_fn(z, held_y).item() == pytest.approx(loss, rel=1e-3)
-            assert (z.argmax(1) == held_y).float().mean() == pytest.approx(
-                accuracy, abs=3e-3
-            )
 
 
 def test_kernels_and_parameters(lesson):

@@ -94,7 +94,7 @@ def start(code, folder, method):
     """Run the file with workers, as if ``method`` was the default; return its end."""
     context = f'multiprocessing_context="{method}" if workers else None'
     code = code.replace("num_workers=workers", f"num_workers=workers, {context}")
-    (folder / "read.py").write_text(code)
+    (folder / "read.py").write_text("print(__name__)\n" + code)
     command = [sys.executable, folder / "read.py", folder / "images"]
     return subprocess.run(command, capture_output=True, text=True)
 

@@ -40,6 +40,12 @@ def photograph(color, ground):
     return Image.fromarray(np.uint8(mask * color + (1 - mask) * ground))
 
 
+def noisy(image):
+    """Each pixel apart from its neighbours, as in a photograph with little light."""
+    noise = np.random.default_rng(0).normal(0, 3, np.shape(image))
+    return Image.fromarray(np.uint8(np.clip(image + noise, 0, 255)))
+
+
 WHITE = [255, 255, 255]
 KINDS = {
     "dark.png": photograph([30, 60, 120], WHITE),
@@ -50,6 +56,7 @@ KINDS = {
     "clear.png": photograph([30, 60, 120, 255], [0, 0, 0, 0]),
     "white_clear.png": photograph([255, 255, 255, 255], [255, 255, 255, 0]),
     "print.jpg": photograph([30, 60, 120], WHITE).convert("CMYK"),
+    "noisy.jpg": noisy(photograph([30, 60, 120], WHITE).resize((1059, 1203))),
     "huge.jpg": photograph([0, 0, 0], WHITE).resize((3530, 4010)),
     "soft.webp": photograph([0, 0, 0], WHITE).filter(ImageFilter.BoxBlur(2)),
     "phone.jpg": photograph([0, 0, 0], WHITE).rotate(90, expand=True),
@@ -64,10 +71,10 @@ def test_any_image_as_the_model_expects_it(tmp_path, name):
     KINDS[name].save(tmp_path / name, quality=95, **turned)
     image, seen = prepare(tmp_path / name)
     assert (image.mode, seen.dtype, seen.shape) == ("RGBA", torch.float32, (28, 28))
-    assert 260 < max(image.size) <= 1000
+    assert 260 < max(image.size) <= 400
     assert image.height > image.width
-    assert abs(seen.numpy() - SHAPE).mean() < 0.05
-    assert seen.max() > 0.99
+    assert abs(seen.numpy() - SHAPE).mean() < 0.07
+    assert seen.max() > 0.9
 
 
 @pytest.mark.parametrize("scale", [1, 50])  # 50: as large as a photograph
