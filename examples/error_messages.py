@@ -2,11 +2,10 @@
 What an error message says, word by word
 ========================================
 
-A message of PyTorch looks long. But most messages name two things that do not fit: two
-shapes, two types, two devices. Where are these two in your line? Here a model works.
-Then one line after the other fails. You see the message as your version of PyTorch
-words it, a line that mends it, and the number which that line must give. Afterwards you
-can read a message, mend the line, and check that it is right.
+Most messages name two things that do not fit: two shapes, two types, two devices. Here
+a model works, then one line after the other fails. You see what your version of PyTorch
+says, a line that mends it, and the number which that line must give. Afterwards you can
+find the two things in your own line, mend it, and check that it is right.
 """
 
 # %%
@@ -50,9 +49,8 @@ print(f"loss {loss:.4f}")
 # %%
 # Shapes
 # ------
-# ``provoke`` runs a line and prints its error or warning. ``lambda:`` makes a function
-# of the line, so that it is not run earlier. The first line forgets that the model
-# takes the pixels of an image in one row.
+# ``provoke`` runs a line, made a function by ``lambda:``, and prints its error or
+# warning. The model takes the pixels of an image in one row. The first line forgets it.
 #
 # .. guess::
 #
@@ -68,12 +66,16 @@ def provoke(line):
         print(textwrap.fill(f"{type(error).__name__}: {error}", 88))
 
 
+def check(mended, right):
+    print(f"    mended: {mended:.4f}, must be {right:.4f}")
+
+
 pictures = x.reshape(8, 28, 28)
 provoke(lambda: model(pictures))
-print(f"mended: loss {loss_fn(model(pictures.flatten(1)), y):.4f}, must be {loss:.4f}")
+check(loss_fn(model(pictures.flatten(1)), y), loss)
 
 # %%
-# A linear layer multiplies two matrices: ``mat1``, the input, and ``mat2``, its weights.
+# A linear layer multiplies two matrices: ``mat1`` is the input, ``mat2`` the weights.
 # ``mat1`` must have as many columns as ``mat2`` has rows. The layer took each row of
 # pixels for an example: 8 * 28 = 224 examples with 28 numbers, where it wants 784.
 
@@ -95,32 +97,30 @@ save_figure(fig, args.output / "error_messages.png")
 
 line, inputs = nn.Linear(1, 1), torch.arange(5.0)
 provoke(lambda: line(inputs))
-mended = line(inputs.reshape(-1, 1))[4].item()
-print(f"mended: {mended:.4f}, must be {line.weight.item() * 4 + line.bias.item():.4f}")
+check(line(inputs.reshape(-1, 1))[4, 0], line.weight[0, 0] * 4 + line.bias[0])
 provoke(lambda: model(x[0]).softmax(dim=1))
-mended = model(x[0].reshape(1, -1)).softmax(dim=1)
-print(f"mended: {mended[0, 9]:.4f}, must be {model(x).softmax(dim=1)[0, 9]:.4f}")
+check(model(x[0:1]).softmax(dim=1)[0, 9], model(x).softmax(dim=1)[0, 9])
 
 # %%
 # Labels
 # ------
 # ``CrossEntropyLoss`` takes the index of a class, an int64, which PyTorch calls Long.
-# Here are floats, as from a table. (Some versions say "expected scalar type Long but
-# found Float".) Then there is an axis too many. Then labels are *one-hot*: a row for
-# each, with a 1 in the column of its class. The loss takes the row for probabilities,
-# so it must be floats. Last, ten classes are 0 to 9, not 1 to 10. (On a GPU this is
-# "CUDA error: device-side assert triggered", often at a later line: run it on the CPU.)
+# Here it gets floats. (Some versions say "expected scalar type Long but found Float".)
+# Then there is an axis too many. Then labels are *one-hot*: a row for each, with a 1 in
+# the column of its class. Such rows are taken for probabilities: they must be floats.
+# Last, ten classes are 0 to 9, not 1 to 10. (A GPU says "CUDA error: device-side assert
+# triggered", often at a later line: run it on the CPU.)
 
 floats, column, from_1 = y.float(), y.reshape(-1, 1), y + 1
 one_hot = nn.functional.one_hot(y, num_classes=10)
 provoke(lambda: loss_fn(model(x), floats))
-print(f"mended: loss {loss_fn(model(x), floats.long()):.4f}, must be {loss:.4f}")
+check(loss_fn(model(x), floats.long()), loss)
 provoke(lambda: loss_fn(model(x), column))
-print(f"mended: loss {loss_fn(model(x), column.flatten()):.4f}, must be {loss:.4f}")
+check(loss_fn(model(x), column.flatten()), loss)
 provoke(lambda: loss_fn(model(x), one_hot))
-print(f"mended: loss {loss_fn(model(x), one_hot.float()):.4f}, must be {loss:.4f}")
+check(loss_fn(model(x), one_hot.float()), loss)
 provoke(lambda: loss_fn(model(x), from_1))
-print(f"mended: loss {loss_fn(model(x), from_1 - 1):.4f}, must be {loss:.4f}")
+check(loss_fn(model(x), from_1 - 1), loss)
 
 # %%
 # ``BCEWithLogitsLoss``, for two classes, is the other way round: targets are floats, in
@@ -130,96 +130,114 @@ print(f"mended: loss {loss_fn(model(x), from_1 - 1):.4f}, must be {loss:.4f}")
 logits, targets, bce = torch.zeros(8, 1), (y == 9).long(), nn.BCEWithLogitsLoss()
 provoke(lambda: bce(logits, targets))
 provoke(lambda: bce(logits, targets.reshape(-1, 1)))
-mended = bce(logits, targets.reshape(-1, 1).float())
-print(f"mended: loss {mended:.4f}, must be 0.6931")
+check(bce(logits, targets.reshape(-1, 1).float()), 0.6931)
 
 # %%
 # Gradients
 # ---------
 # NumPy records nothing for ``backward()``, so a tensor that requires a gradient must be
 # detached first. (On a GPU also ``.cpu()``: "can't convert cuda:0 device type tensor to
-# numpy".) Then ``backward()`` twice: it frees what the forward pass has kept for it. So
-# each call needs a new forward pass. Often the line with the loss has come to stand
-# above the loop.
+# numpy".) Then ``backward()`` twice: it frees what the forward pass has kept, so each
+# call needs a new forward pass. Does your line with the loss stand above the loop?
 #
 # .. guess::
 #
 #    The mended lines call ``backward()`` twice. How many times the gradient is that?
 
 provoke(lambda: model(x).numpy())
-mended = model(x).detach().numpy()
-print(f"mended: {mended[0, 9]:.4f}, must be {model(x)[0, 9]:.4f}")
+check(model(x).detach().numpy()[0, 9], model(x)[0, 9])
 model.zero_grad()
 again = loss_fn(model(x), y)
 again.backward()
 provoke(lambda: again.backward())
 again = loss_fn(model(x), y)  # mended: a new forward pass
 again.backward()
-formula = (model(x).softmax(dim=1) - one_hot).T @ x / 8
-print(f"mended: {model.weight.grad.norm() / formula.norm():.4f} times the gradient")
+once = (model(x).softmax(dim=1) - one_hot).T @ x / 8  # the formula of the gradient
+check(model.weight.grad.norm() / once.norm(), 2)
 
 # %%
-# Twice: gradients are added until ``zero_grad()``. Next, an operation *in place*, like
-# ``-=``, changes the numbers of a tensor. A parameter, here called a leaf, is not
-# changed so while PyTorch records: 1 - 0.25 * 2 must be 0.5. Nor are numbers that
-# ``backward()`` needs: the slope of a sigmoid is s (1 - s), at 0 it is 1/4.
+# Twice: gradients are added until ``zero_grad()``. Next: an operation *in place*, like
+# ``-=``, changes a tensor itself. For a "leaf", a parameter, do so inside ``no_grad``.
+# "One of the variables needed for gradient computation has been modified by an inplace
+# operation": ``backward()`` needs the old numbers; write ``s = s + 1``, not ``s += 1``.
 
 w = torch.tensor([1.0, 2.0], requires_grad=True)
 (w**2).sum().backward()  # the gradient is 2 w
 provoke(lambda: w.sub_(0.25 * w.grad))  # the same as w -= 0.25 * w.grad
 with torch.no_grad():
     w -= 0.25 * w.grad
-print(f"mended: {w.tolist()}, must be [0.5, 1.0]")
-z = torch.tensor(0.0, requires_grad=True)
-s = torch.sigmoid(z)
-s += 1
-provoke(lambda: s.backward())
-s = torch.sigmoid(z) + 1  # mended: a new tensor
-s.backward()
-print(f"mended: gradient {z.grad.item()}, must be 0.25")
+check(w[0], 1 - 0.25 * 2)
 
 # %%
 # Devices and saved models
 # ------------------------
 # ``meta`` is a device without numbers that every machine has. Here it stands for a GPU,
 # where you read "Expected all tensors to be on the same device". Move the data to the
-# device of the model. Then a file has other names than the model: *missing* are those
-# of the model, *unexpected* those of the file. Compare them: the file's have a first
-# word too many, as from a model that was trained in several processes.
+# device of the model. Then a file fails. *Missing* are names of the model that the file
+# has not, *unexpected* the reverse. Training in several processes adds ``module.``.
 
 provoke(lambda: model(x.to("meta")))
-mended = loss_fn(model(x.to(model.weight.device)), y)
-print(f"mended: loss {mended:.4f}, must be {loss:.4f}")
+check(loss_fn(model(x.to(model.weight.device)), y), loss)
 state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
 loaded = nn.Linear(784, 10)
 provoke(lambda: loaded.load_state_dict(state))
-state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-loaded.load_state_dict(state)
-print(f"mended: loss {loss_fn(loaded(x), y):.4f}, must be {loss:.4f}")
+loaded.load_state_dict({name.removeprefix("module."): state[name] for name in state})
+check(loss_fn(loaded(x), y), loss)
 
 # %%
 # Old programs
 # ------------
-# Each row: the old line, what is written today with its value, and what your version
-# says of the old line. (An old accuracy was 0: whole numbers were divided like ``//``.)
+# An old line, its new form with a value, and what your version says of the old one. (Is
+# an accuracy always 0? Old versions divided whole numbers like ``//``.)
 
-hits, w_sum = model(x).argmax(dim=1) == y, nn.MSELoss(reduction="sum")(w, 0 * w)
+total = nn.MSELoss(reduction="sum")(w, 2 * w).item()
 for old, new, value, line in [
     ("loss.data[0]", "loss.item()", loss.item(), lambda: loss.data[0]),
     ("Variable(w)", "w", w.tolist(), lambda: Variable(w).tolist()),
     ("volatile=True", "torch.no_grad()", "", lambda: Variable(x, volatile=True)),
-    ("size_average=False", 'reduction="sum"', w_sum.item(), lambda: nn.MSELoss(False)),
-    ("hits.sum() / 8", "hits.float().mean()", 0, lambda: (hits.sum() / 8).item()),
+    ("size_average=False", 'reduction="sum"', total, lambda: nn.MSELoss(False)),
 ]:
-    print(f"{old:18} -> {new:19} {value}")
+    print(f"{old:18} -> {new:15} {value}")
     provoke(line)
 
 # %%
 # In short
 # --------
 # - A message names two things that do not fit. Find both in your line.
-# - Print shape, type and device of what works, beside those of what fails.
-# - One fault at a time has a message, some have none: check the mended line against a
-#   number that you know.
+# - Print shape, type and device of what works beside those of what fails.
+# - Check the mended line by a number that you know: other faults have no message.
 #
 # Next: a network that does not learn, without any message.
+
+# %%
+# Try it
+# ------
+# 1. *Predict.* Which four numbers does the message name for one picture, of shape (28,
+#    28)? Write them down, then add ``provoke(lambda: model(pictures[0]))`` at the end
+#    of the cell under *Shapes*. Does ``flatten(1)`` mend this line, too?
+# 2. *Change.* The message about a second ``backward()`` offers ``retain_graph=True``.
+#    Under *Gradients*, replace the first ``again.backward()`` by
+#    ``again.backward(retain_graph=True)``. What is printed now, and why? Would you use
+#    it in a training loop, with the line of the loss above the loop?
+# 3. *Write.* Here are the images in bytes, from 0 to 255, and the labels as a table has
+#    them. Put ``yours = loss_fn(model(raw), table)`` in place of ``yours = None``, run,
+#    and mend this line until its loss is right. Four faults have a message.
+
+raw = (pictures * 255).round().byte()  # (8, 28, 28)
+table = column.float()  # (8, 1)
+yours = None
+compare("loss", yours, loss)
+
+# %%
+# Answers
+# -------
+# 1. 28x28 and 784x10: each row of pixels is taken for an example. ``flatten(1)`` leaves
+#    the first axis as it is, so (28, 28) stays. The axis of the batch is missing:
+#    ``pictures[0:1].flatten(1)`` is (1, 784).
+# 2. "no message", and then 3 times the gradient: the second call adds one more. In a
+#    training loop each call would give the gradient for the weights of the first
+#    epoch, with no message.
+# 3. Shape and type of the images, then shape and type of the labels. The fifth fault
+#    has no message: the model was trained on numbers from 0 to 1::
+#
+#        yours = loss_fn(model(raw.flatten(1).float() / 255), table.flatten().long())
