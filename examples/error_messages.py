@@ -123,9 +123,8 @@ provoke(lambda: loss_fn(model(x), from_1))
 check(loss_fn(model(x), from_1 - 1), loss)
 
 # %%
-# ``BCEWithLogitsLoss``, for two classes, is the other way round: targets are floats, in
-# the shape of the logits. Here are two faults, but one message at a time. The logits
-# are 0, so each probability is 1/2, and the loss must be log 2.
+# For two classes, ``BCEWithLogitsLoss`` takes floats in the shape of the logits. Here
+# are two faults, and one message at a time. With logits of 0 the loss must be log 2.
 
 logits, targets, bce = torch.zeros(8, 1), (y == 9).long(), nn.BCEWithLogitsLoss()
 provoke(lambda: bce(logits, targets))
@@ -156,7 +155,7 @@ once = (model(x).softmax(dim=1) - one_hot).T @ x / 8  # the formula of the gradi
 check(model.weight.grad.norm() / once.norm(), 2)
 
 # %%
-# Twice: gradients are added until ``zero_grad()``. Next: an operation *in place*, like
+# Twice: gradients are added until ``zero_grad()``. Next: an *in-place operation*, like
 # ``-=``, changes a tensor itself. For a "leaf", a parameter, do so inside ``no_grad``.
 # "One of the variables needed for gradient computation has been modified by an inplace
 # operation": ``backward()`` needs the old numbers; write ``s = s + 1``, not ``s += 1``.
@@ -173,8 +172,8 @@ check(w[0], 1 - 0.25 * 2)
 # ------------------------
 # ``meta`` is a device without numbers that every machine has. Here it stands for a GPU,
 # where you read "Expected all tensors to be on the same device". Move the data to the
-# device of the model. Then a file fails. *Missing* are names of the model that the file
-# has not, *unexpected* the reverse. Training in several processes adds ``module.``.
+# device of the model. Then a file fails: "Missing" are names of the model which the
+# file has not, "Unexpected" the reverse. Training in several processes adds ``module.``
 
 provoke(lambda: model(x.to("meta")))
 check(loss_fn(model(x.to(model.weight.device)), y), loss)
@@ -237,7 +236,7 @@ compare("loss", yours, loss)
 # 2. "no message", and then 3 times the gradient: the second call adds one more. In a
 #    training loop each call would give the gradient for the weights of the first
 #    epoch, with no message.
-# 3. Shape and type of the images, then shape and type of the labels. The fifth fault
+# 3. Type and shape of the images, then shape and type of the labels. The fifth fault
 #    has no message: the model was trained on numbers from 0 to 1::
 #
 #        yours = loss_fn(model(raw.flatten(1).float() / 255), table.flatten().long())
