@@ -49,7 +49,7 @@ print(f"loss {loss:.4f}")
 # %%
 # Shapes
 # ------
-# ``provoke`` runs a line, made a function by ``lambda:``, and prints its error or
+# ``lambda:`` makes a function of a line. ``provoke`` runs it, and prints its error or
 # warning. The model takes the pixels of an image in one row. The first line forgets it.
 #
 # .. guess::
@@ -172,8 +172,8 @@ check(w[0], 1 - 0.25 * 2)
 # ------------------------
 # ``meta`` is a device without numbers that every machine has. Here it stands for a GPU,
 # where you read "Expected all tensors to be on the same device". Move the data to the
-# device of the model. Then a file fails: "Missing" are names of the model which the
-# file has not, "Unexpected" the reverse. Training in several processes adds ``module.``
+# device of the model. Then a file fails: "Missing" are names that only the model has,
+# "Unexpected" those of the file only. Training in several processes adds ``module.``.
 
 provoke(lambda: model(x.to("meta")))
 check(loss_fn(model(x.to(model.weight.device)), y), loss)
@@ -233,9 +233,9 @@ compare("loss", yours, loss)
 # 1. 28x28 and 784x10: each row of pixels is taken for an example. ``flatten(1)`` leaves
 #    the first axis as it is, so (28, 28) stays. The axis of the batch is missing:
 #    ``pictures[0:1].flatten(1)`` is (1, 784).
-# 2. "no message", and then 3 times the gradient: the second call adds one more. In a
-#    training loop each call would give the gradient for the weights of the first
-#    epoch, with no message.
+# 2. "no message", and 3 times the gradient: the second call adds one more. In a training
+#    loop each call would give the gradient for the weights of the first epoch, without
+#    a message.
 # 3. Type and shape of the images, then shape and type of the labels. The fifth fault
 #    has no message: the model was trained on numbers from 0 to 1::
 #
