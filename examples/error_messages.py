@@ -24,7 +24,7 @@ from torch.autograd import Variable
 
 from cli import parse_args
 from common import compare, fit, save_figure
-from lesson_data import CLASSES, load_fashion_mnist
+from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
 
 args = parse_args(__doc__, seed=0)
 torch.manual_seed(args.seed)
@@ -32,10 +32,10 @@ torch.manual_seed(args.seed)
 # %%
 # Data and a model that works
 # ---------------------------
-# Eight of the 4,000 images that come with the lessons, and a model trained on all of
-# them. These shapes and types fit. Each line that fails below differs from them.
+# Here are eight images of Fashion-MNIST, and a model trained on these and on others.
+# The printed shapes and types fit. Each line that fails below differs from them.
 
-images, labels, _, _ = load_fashion_mnist(sample=True, device="cpu")
+images, labels, _, _ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
 x, y = images[:8], labels[:8]
 print("images:", ", ".join(CLASSES[k] for k in y))
 model = nn.Linear(784, 10)
@@ -190,14 +190,14 @@ check(loss_fn(loaded(x), y), loss)
 # an accuracy always 0? Old versions divided whole numbers like ``//``.)
 
 total = nn.MSELoss(reduction="sum")(w, 2 * w).item()
-for old, new, value, line in [
+for old, new, value, code in [
     ("loss.data[0]", "loss.item()", loss.item(), lambda: loss.data[0]),
     ("Variable(w)", "w", w.tolist(), lambda: Variable(w).tolist()),
     ("volatile=True", "torch.no_grad()", "", lambda: Variable(x, volatile=True)),
     ("size_average=False", 'reduction="sum"', total, lambda: nn.MSELoss(False)),
 ]:
     print(f"{old:18} -> {new:15} {value}")
-    provoke(line)
+    provoke(code)
 
 # %%
 # In short
@@ -233,9 +233,9 @@ compare("loss", yours, loss)
 # 1. 28x28 and 784x10: each row of pixels is taken for an example. ``flatten(1)`` leaves
 #    the first axis as it is, so (28, 28) stays. The axis of the batch is missing:
 #    ``pictures[0:1].flatten(1)`` is (1, 784).
-# 2. "no message", and 3 times the gradient: the second call adds one more. In a training
-#    loop each call would give the gradient for the weights of the first epoch, without
-#    a message.
+# 2. "no message", and 3 times the gradient: the second call adds one more. In a
+#    training loop each call would give the gradient for the weights of the first epoch,
+#    without a message.
 # 3. Type and shape of the images, then shape and type of the labels. The fifth fault
 #    has no message: the model was trained on numbers from 0 to 1::
 #
