@@ -90,7 +90,7 @@ axes[2].set_ylabel("weights: 784 rows", color="green")
 save_figure(fig, args.output / "error_messages.png")
 
 # %%
-# Now an axis is missing. Five inputs of a line are taken for one example with five
+# Now an axis is missing. Five inputs of ``line`` are taken for one example with five
 # features. The logits of a single image are (10,): such a tensor has no dimension 1,
 # only 0 (from the end: -1). A convolution wants the axis of the batch, too, and one for
 # the channels: "Expected 3D (unbatched) or 4D (batched) input".
@@ -172,7 +172,7 @@ check(w[0], 1 - 0.25 * 2)
 # ------------------------
 # ``meta`` is a device without numbers that every machine has. Here it stands for a GPU,
 # where you read "Expected all tensors to be on the same device". Move the data to the
-# device of the model. Then a file fails: "Missing" are names that only the model has,
+# device of the model. Then loading fails: "Missing" are names that only the model has,
 # "Unexpected" those of the file only. Training in several processes adds ``module.``.
 
 provoke(lambda: model(x.to("meta")))
@@ -235,7 +235,7 @@ compare("loss", yours, loss)
 #    ``pictures[0:1].flatten(1)`` is (1, 784).
 # 2. "no message", and 3 times the gradient: the second call adds one more. In a
 #    training loop each call would give the gradient for the weights of the first epoch,
-#    without a message.
+#    and with this model there is no message.
 # 3. Type and shape of the images, then shape and type of the labels. The fifth fault
 #    has no message: the model was trained on numbers from 0 to 1::
 #
