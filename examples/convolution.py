@@ -65,8 +65,10 @@ shoe = images[labels == 9][:1].cpu()
 kernels = torch.stack([kernel, kernel.T]).reshape(2, 1, 3, 3)
 edges = F.conv2d(shoe, kernels, padding=1)
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.6))
-for ax, image in zip(axes, [shoe[0, 0], *edges[0]]):
+titles = ["a shoe", "its left and right edges", "its upper and lower edges"]
+for ax, image, title in zip(axes, [shoe[0, 0], *edges[0]], titles):
     ax.imshow(image.numpy(), cmap="gray")
+    ax.set_title(title)
     ax.axis("off")
 save_figure(fig, args.output / "convolution.png")
 
@@ -105,7 +107,8 @@ for layer in build("convolution"):
 # 16 (25 + 1) = 416, 32 (16 * 25 + 1) = 12,832 and 10 (32 * 7 * 7 + 1) = 15,690: in all
 # 28,938. The network with a hidden layer has 100 (784 + 1) + 10 (100 + 1) = 79,510. But
 # a kernel is used in many places of the image, so a step takes longer.
-#
+
+# %%
 # Training
 # --------
 # The loop of logistic regression 3. After each epoch of the convolution's run, which
@@ -191,7 +194,8 @@ save_figure(fig, args.output / "convolution_mixed.png")
 # %%
 # The convolution. The hidden layer has a weight for each pixel, and all start at
 # random. So one order is as good as another, and its loss changes by chance.
-#
+
+# %%
 # The whole program
 # -----------------
 # Here is all of it without a helper of this collection: seed, device, ``DataLoader``,

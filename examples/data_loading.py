@@ -161,7 +161,8 @@ print(f"from files and from memory equal: {losses == memory_losses}")
 # %%
 # They are equal: the same seed draws the same order. Not normalised, the loss falls
 # more slowly (linear regression 3 tells why).
-#
+
+# %%
 # Averages
 # --------
 # Which average of the batch losses is the loss on all images? The one in which each
@@ -187,7 +188,8 @@ print(f"mean of batch losses {mean_of_means:.4f}, sum / len(dataset) {too_small:
 # ``CUDA out of memory``? Take smaller batches, and evaluate in batches, as here. A step
 # of 64 images can be made in four parts of 16: call ``(loss / 4).backward()`` for each,
 # since gradients add up, then ``step()`` once.
-#
+
+# %%
 # Workers
 # -------
 # A *process* is a running program with its own memory. A *worker* is a process that

@@ -112,7 +112,8 @@ def with_loaders(dataset, **options):
 # -------------------------
 # PIL image and ``ToTensor`` repeat the same work for each image in each epoch. Do it
 # once and keep the tensors: PyTorch's ``TensorDataset`` in place of ``ImageDataset``.
-#
+
+# %%
 # Rung 2: a batch in one call
 # ---------------------------
 # The ``DataLoader`` takes images one by one and stacks them. But a dataset may have a

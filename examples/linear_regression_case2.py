@@ -131,7 +131,8 @@ except RuntimeError:
 # Read it from the bottom. The last line says *what*: two types differ. (Double is
 # float64, Float is float32.) Go up from there to the first line with the name of your
 # file (in a notebook it is a number). It says *where*: in ``forward``.
-#
+
+# %%
 # A forgotten axis
 # ----------------
 # .. guess::

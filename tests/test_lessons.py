@@ -66,6 +66,8 @@ def test_minutes(lesson):
     """Those in examples/README.md are a fifth off at most."""
     minutes = int(ROWS[lesson.stem].minutes)
     assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
+    text = lesson.read_text("utf-8")  # whose headings each begin a cell
+    assert re.findall(r"(.*)\n# .+\n# --", text) == text.count("\n# --") * ["# %%"]
 
 
 def test_terms_are_introduced_before_they_are_used():
