@@ -37,7 +37,7 @@ torch.manual_seed(args.seed)
 
 images, labels, _, _ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
 x, y = images[:8], labels[:8]
-print("images:", ", ".join(CLASSES[k] for k in y))
+print(", ".join(CLASSES[k] for k in y))
 model = nn.Linear(784, 10)
 loss_fn = nn.CrossEntropyLoss()
 fit(model, images, labels, loss_fn, torch.optim.SGD(model.parameters(), lr=0.1), 60)
