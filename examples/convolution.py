@@ -261,7 +261,7 @@ print(f"saved {path}")
 # - It has few parameters, and knows which pixels are neighbours.
 # - A checkpoint holds model, optimizer, random numbers and results so far.
 #
-# Next: where the time of an epoch goes.
+# Next: what an error message says, word by word.
 
 # %%
 # Try it

@@ -236,6 +236,9 @@ def test_generated_pages(browser, address, folder):
     ("folder", "word", "found", "not_found"),
     [
         ("", "parabola", SLIDER, "classification"),
+        ("", "mat1 and mat2 shapes cannot be multiplied", "error_messages", SLIDER),
+        ("", "multi-target not supported", "error_messages", "classification"),
+        ("zh/", "Trying to backward through the graph", "error_messages", SLIDER),
         ("zh/", "学习率", SLIDER, "use_saved_model"),
         ("zh/", "损失", "logistic_regression_case3", "use_saved_model"),
     ],
