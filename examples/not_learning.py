@@ -3,16 +3,14 @@ A network that does not learn
 =============================
 
 The loss does not fall, or the accuracy stays at 0.1, and there is no error. Why? Before
-you try another learning rate, check what must hold. Each check has an answer that you
-know before. Here are seven checks, and seven mistakes that people really made.
-Afterwards you can find the cause, and say why a falling loss is no proof.
+you try other learning rates, check what must hold. Here are seven checks, each with an
+answer that you know before, and seven mistakes that people have made. Afterwards you
+can find such a mistake, and say why a falling loss is no proof.
 """
 
 # %%
 # Setup
 # -----
-
-import math
 
 import matplotlib.pyplot as plt
 import torch
@@ -24,13 +22,12 @@ from common import batches, compare, save_figure
 from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
 
 args = parse_args(__doc__, epochs=40, lr=0.1, hidden=64, seed=0)
-torch.manual_seed(args.seed)
 
 # %%
 # Data
 # ----
-# 500 images of Fashion-MNIST to train on, and 1000 *new images*, which no model is
-# trained on. Look at some with their labels: it is the check before all others.
+# 500 images of Fashion-MNIST to train on, and 1000 new ones, on which no model is
+# trained. Look at some of them: does each image belong to its label?
 
 sample = SAMPLE_FOLDER.exists()  # if not, all images are downloaded
 images, labels, *_ = load_fashion_mnist(sample, "cpu")
@@ -46,15 +43,14 @@ save_figure(fig, args.output / "not_learning_data.png")
 # %%
 # A healthy training
 # ------------------
-# It has three parts, each a function: a start, a step, and a measure. Each mistake below
-# will replace one of them.
+# It has three parts, each a function. A copy with a mistake will replace one of them.
 
 loss_fn = nn.CrossEntropyLoss()
+hidden = args.hidden
 
 
 def start():
-    layers = [nn.Linear(784, args.hidden), nn.ReLU(), nn.Linear(args.hidden, 10)]
-    model = nn.Sequential(*layers)
+    model = nn.Sequential(nn.Linear(784, hidden), nn.ReLU(), nn.Linear(hidden, 10))
     return model, SGD(model.parameters(), lr=args.lr)
 
 
@@ -73,28 +69,32 @@ def accuracy(logits, y):
 # %%
 # Seven checks
 # ------------
-# - ``count``: two linear layers have 784 h + h + h 10 + 10 parameters.
+# - ``count``: two layers with h hidden units have 784 h + h + 10 h + 10 parameters.
 # - ``first``: the first loss is near log 10 = 2.303, that of ten equal probabilities.
-# - ``gradient``: after a step, each parameter has a gradient, and not all of it is 0.
-# - ``step``: the step has moved each parameter by -lr times its gradient.
-# - ``ten``: ten images can be learned by heart, so that their loss is nearly 0.
-# - ``new``: on new images the accuracy is far above that of guessing, 0.1.
-# - ``perfect``: the accuracy of perfect predictions is 1. Here they are 10 times 100.
+# - ``grad``: after a step, all four tensors of parameters have a gradient.
+# - ``moved``: the step has moved all four by -lr times their gradient.
+# - ``ten``: after 200 steps on the same ten images, their loss is nearly 0.
+# - ``new``: the accuracy on new images is far above that of guessing, 0.1.
+# - ``perfect``: the accuracy of perfect predictions, here 100 per class, is 1.
 
-table, losses = {}, {}
+header = f"""\
+              count   first  grad  moved     ten      new  perfect
+known answer{795 * hidden + 10:7}   2.303     4      4       0    > 0.1      1.0"""
+losses = {}
 
 
 def examine(name, start=start, step=step, accuracy=accuracy, x=train_x):
     torch.manual_seed(args.seed)
     model, optimizer = start()
-    parameters = list(model.parameters())
-    before = [p.detach().clone() for p in parameters]
+    count = sum(p.numel() for p in model.parameters())
+    before = [p.detach().clone() for p in model.parameters()]
     first = step(model, optimizer, x[:50], train_y[:50])
-    arrived = [p.grad is not None and p.grad.any().item() for p in parameters]
-    moved = [
-        p.grad is not None and torch.allclose(p, old - args.lr * p.grad)
-        for p, old in zip(parameters, before)
-    ]
+    grad = moved = 0
+    for p, old in zip(model.parameters(), before):
+        if p.grad is not None and p.grad.any():
+            grad += 1
+            moved += torch.allclose(p, old - args.lr * p.grad)
+
     model, optimizer = start()
     for _ in range(200):
         ten = step(model, optimizer, x[:10], train_y[:10])
@@ -106,34 +106,26 @@ def examine(name, start=start, step=step, accuracy=accuracy, x=train_x):
             step(model, optimizer, x[rows], train_y[rows])
         with torch.no_grad():
             losses[name].append(loss_fn(model(x), train_y).item())
-    with torch.no_grad():
-        new = accuracy(model(new_x), new_y)
+            new = accuracy(model(new_x), new_y)
     y = torch.arange(10).repeat(100)
     perfect = accuracy(nn.functional.one_hot(y), y)
-
-    count = sum(p.numel() for p in parameters)
-    table[name] = {
-        "count": count == 784 * args.hidden + args.hidden + args.hidden * 10 + 10,
-        "first": abs(first - math.log(10)) < 0.3,
-        "gradient": all(arrived),
-        "step": all(moved),
-        "ten": ten < 0.1,
-        "new": new > 0.3,
-        "perfect": perfect == 1,
-    }
-    print(f"{name}: count {count}, first {first:.3f}, gradient {arrived}, step {moved}")
-    print(f"    ten {ten:.4f}, new {new:.3f}, perfect {perfect}")
-    print("    trips:", ", ".join(c for c in table[name] if not table[name][c]) or "none")
+    print(f"{name:12}{count:7}{first:8.3f}{grad:6}{moved:7}", end="")
+    print(f"{ten:8.3f}{new:9.3f}{perfect:9.1f}")
 
 
+print(header)
 examine("healthy")
 
 # %%
-# Mistakes in model and optimizer
-# -------------------------------
-# First: in a notebook, the cell with the model was run again, but not the one with the
-# optimizer. It still holds the parameters of the old model, so the weights of the new
-# one do not change.
+# Mistakes at the start
+# ---------------------
+# - ``other model``: in a notebook, the cell with the model was run again. The optimizer
+#   still holds the parameters of the old model, so the weights do not change.
+# - ``softmax``: ``CrossEntropyLoss`` takes a softmax of the softmax. Even of 1 and nine
+#   times 0 this makes a loss of log(1 + 9 / e) = 1.461.
+# - ``listed``: a module does not find parameters in a list. Use ``nn.ModuleList``. (With
+#   all layers in a list, or a misspelt ``__init__``, there are none, and the error is
+#   ``optimizer got an empty parameter list``.)
 
 
 def other_model():
@@ -142,44 +134,19 @@ def other_model():
     return model, optimizer
 
 
-examine("other model", start=other_model)
-model, optimizer = other_model()
-print(model[0].weight is optimizer.param_groups[0]["params"][0])
-
-# %%
-# Second: a softmax in the model. ``CrossEntropyLoss`` takes another one, of numbers
-# from 0 to 1. So even a model that is certain and right has the loss log(1 + 9 / e).
-#
-# .. guess::
-#
-#    Does the loss still fall? Which check trips?
-
-
 def softmax():
     model, optimizer = start()
     return model.append(nn.Softmax(dim=1)), optimizer
 
 
-examine("softmax", start=softmax)
-print(f"lowest possible loss {math.log(1 + 9 / math.e):.4f}")
-
-# %%
-# Third: layers in a Python list. A module finds the parameters of its attributes, but
-# does not look into lists: use ``nn.ModuleList`` or ``nn.Sequential``. With all layers
-# in the list, the error is ``optimizer got an empty parameter list``. (So it is if
-# ``__init__`` is misspelt, such as ``_init_``.)
-
-
 class Listed(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = [nn.Linear(784, args.hidden), nn.ReLU()]
-        self.last = nn.Linear(args.hidden, 10)
+        self.layers = [nn.Linear(784, hidden)]
+        self.last = nn.Linear(hidden, 10)
 
     def forward(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return self.last(x)
+        return self.last(self.layers[0](x).relu())
 
 
 def listed():
@@ -187,40 +154,31 @@ def listed():
     return model, SGD(model.parameters(), lr=args.lr)
 
 
-examine("list", start=listed)
-
 # %%
 # Mistakes in the step
 # --------------------
-# PyTorch keeps a record of the operations on parameters, the *graph*. ``backward()``
-# follows it back. ``detach()``, ``no_grad()`` and a new ``torch.tensor(...)`` return
-# numbers without it. The error is then this one:
+# ``backward()`` needs the *graph*: the record of how a loss was computed from the
+# parameters. ``detach()``, ``no_grad()`` and ``torch.tensor(...)`` return numbers
+# without it. Then ``backward()`` stops: ``element 0 of tensors does not require grad``.
+#
+# - ``silenced``: many pass on ``loss.requires_grad_()`` as a cure. It only silences the
+#   error: the graph of this loss has no parameter. Remove ``detach()`` instead.
+# - ``zeroed``: ``zero_grad()`` after ``backward()`` deletes what ``step()`` needs.
 
-logits = start()[0](train_x)
+model, _ = start()
 try:
-    loss_fn(logits.detach(), train_y).backward()
+    loss_fn(model(train_x).detach(), train_y).backward()
 except RuntimeError as error:
     print(error)
-
-# %%
-# Fourth: a cure often passed on is ``loss.requires_grad_()``. The error is gone, but the
-# loss is the start of a new graph, which no parameter is part of.
 
 
 def silenced(model, optimizer, x, y):
     loss = loss_fn(model(x).detach(), y)
-    loss.requires_grad_()  # instead of removing detach()
+    loss.requires_grad_()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     return loss.item()
-
-
-examine("silenced", step=silenced)
-
-# %%
-# Fifth: ``zero_grad()`` between ``backward()`` and ``step()`` deletes what the step
-# needs.
 
 
 def zeroed(model, optimizer, x, y):
@@ -231,29 +189,116 @@ def zeroed(model, optimizer, x, y):
     return loss.item()
 
 
-examine("zeroed", step=zeroed)
-
 # %%
-# Mistakes in data and measure
-# ----------------------------
-# Sixth: the images are shuffled, but not their labels. Then the label of an image says
-# nothing about it.
-
-examine("shuffled", x=train_x[torch.randperm(len(train_x))])
-
-# %%
-# Seventh: with ``keepdim=True``, predictions have the shape (n, 1), labels (n,). ``==``
-# compares each of n predictions with each of n labels (linear regression 2).
+# Mistakes in data and accuracy
+# -----------------------------
+# - ``shuffled``: the images are shuffled, but not their labels.
+# - ``broadcast``: predictions (n, 1) and labels (n,). Each prediction is compared with
+#   each label (linear regression 2), so the sum is too large. A mean is near 0.1, as by
+#   guessing. (An accuracy of 0? Perhaps the largest logit is compared, not its index.)
 
 
 def broadcast(logits, y):
     return (logits.argmax(dim=1, keepdim=True) == y).sum().item() / len(y)
 
 
+# %%
+# Result
+# ------
+# .. guess::
+#
+#    Which answers does each mistake change? And in which copies does the loss fall?
+
+print(header)
+examine("other model", start=other_model)
+examine("softmax", start=softmax)
+examine("listed", start=listed)
+examine("silenced", step=silenced)
+examine("zeroed", step=zeroed)
+examine("shuffled", x=train_x[torch.randperm(len(train_x))])
 examine("broadcast", accuracy=broadcast)
+fig, ax = plt.subplots()
+for name, style in zip(losses, 4 * ["-"] + 4 * ["--"]):
+    ax.plot(range(1, args.epochs + 1), losses[name], style, label=name)
+    print(f"{name}: loss from {losses[name][0]:.3f} to {losses[name][-1]:.3f}")
+ax.set(xlabel="epoch", ylabel="training loss")
+ax.legend()
+save_figure(fig, args.output / "not_learning.png")
 
 # %%
-# Perfect predictions 10 times 100: each of the 1000 equals 100 labels, so this
-# "accuracy" is 100. Other code divides by n again (``.mean()``) and gets 0.1, as by guessing. An
-# accuracy of 0: the largest logit was compared instead of its index.
+# Each mistake changes an answer. Where no parameter moves, the loss stays the same to
+# the last digit. In the other four copies it falls, even in ``shuffled``: the network
+# learns wrong labels by heart. So a falling loss is no proof.
 
+# %%
+# ``total += loss``
+# -----------------
+# One more mistake: the network learns, but each step needs more memory. A loss keeps its
+# graph, so a sum of losses keeps all their graphs. ``loss.item()`` is only a number.
+
+model, _ = start()
+total, number = 0, 0
+for _ in range(50):
+    loss = loss_fn(model(train_x), train_y)
+    total += loss
+    number += loss.item()
+node, kept = total.grad_fn, 0
+while node.name() == "AddBackward0":  # the total so far, plus a loss
+    node, kept = node.next_functions[0][0], kept + 1
+print(f"total keeps {kept} graphs; number is a {type(number).__name__}")
+
+# %%
+# In short
+# --------
+# - Check what must hold before you change the learning rate: the first loss, the
+#   number of parameters, their gradients and their moves, ten images by heart.
+# - A falling loss is no proof: also look at the accuracy on new images.
+# - Never silence an error with ``requires_grad_()``. Add up ``loss.item()``.
+#
+# Next: where the time of an epoch goes.
+
+# %%
+# Try it
+# ------
+# 1. *Predict.* How many weights and biases has the healthy copy with 100 hidden units,
+#    and how many has ``listed``? Write it down, then run
+#    ``python examples/not_learning.py --hidden 100``.
+# 2. *Change.* Replace ``nn.Softmax`` by ``nn.LogSoftmax``. Which answers of ``softmax``
+#    are still wrong, and why?
+# 3. *Write.* Here is an eighth mistake. Which answer is wrong? Put a step without it in
+#    place of ``yours = None``: ``def repaired(model, optimizer, x, y):`` and its lines.
+#    End with ``examine("repaired", step=repaired)`` and ``yours = losses["repaired"]``.
+
+
+def eighth(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = loss_fn(model(x), y) / len(y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+print(header)
+examine("eighth", step=eighth)
+yours = None
+compare("losses of the repaired copy", yours, losses["healthy"])
+
+# %%
+# Answers
+# -------
+# 1. 79,510 and 1,010: ``listed`` has only the parameters of its last layer.
+# 2. None. The exponentials of what ``LogSoftmax`` returns have the sum 1, so
+#    ``CrossEntropyLoss``, which subtracts the logarithm of their sum, subtracts 0.
+# 3. ``first`` is 50 times too small, although the loss falls. It is a mean already, and
+#    ``/ len(y)`` divides it again. So the steps are 50 times too small, too::
+#
+#        def repaired(model, optimizer, x, y):
+#            loss = loss_fn(model(x), y)
+#            optimizer.zero_grad()
+#            loss.backward()
+#            optimizer.step()
+#            return loss.item()
+#
+#
+#        examine("repaired", step=repaired)
+#        yours = losses["repaired"]
