@@ -85,7 +85,7 @@ losses = {}
 
 def examine(name, start=start, step=step, accuracy=accuracy, x=train_x):
     torch.manual_seed(args.seed)
-    model, optimizer = start()
+    model, optimizer = start()  # for a single step
     count = sum(p.numel() for p in model.parameters())
     before = [p.detach().clone() for p in model.parameters()]
     first = step(model, optimizer, x[:50], train_y[:50])
@@ -95,11 +95,11 @@ def examine(name, start=start, step=step, accuracy=accuracy, x=train_x):
             grad += 1
             moved += torch.allclose(p, old - args.lr * p.grad)
 
-    model, optimizer = start()
+    model, optimizer = start()  # for ten images
     for _ in range(200):
         ten = step(model, optimizer, x[:10], train_y[:10])
 
-    model, optimizer = start()
+    model, optimizer = start()  # for all of them
     losses[name] = []
     for _ in range(args.epochs):
         for rows in batches(len(x), 50):
@@ -120,12 +120,13 @@ examine("healthy")
 # Mistakes at the start
 # ---------------------
 # - ``other model``: in a notebook, the cell with the model was run again. The optimizer
-#   still holds the parameters of the old model, so the weights do not change.
-# - ``softmax``: ``CrossEntropyLoss`` takes a softmax of the softmax. Even of 1 and nine
-#   times 0 this makes a loss of log(1 + 9 / e) = 1.461.
-# - ``listed``: a module does not find parameters in a list. Use ``nn.ModuleList``. (With
-#   all layers in a list, or a misspelt ``__init__``, there are none, and the error is
-#   ``optimizer got an empty parameter list``.)
+#   still holds the parameters of the old model, so the weights do not change. Put both
+#   into one cell.
+# - ``softmax``: ``CrossEntropyLoss`` has its own softmax. Here it takes that of numbers
+#   from 0 to 1, so the loss cannot fall below log(1 + 9 / e) = 1.461.
+# - ``listed``: a module does not find layers in a list. Use ``nn.ModuleList``. (If all
+#   are in a list, or ``__init__`` is misspelt, the error is ``optimizer got an empty
+#   parameter list``.)
 
 
 def other_model():
@@ -159,22 +160,17 @@ def listed():
 # --------------------
 # ``backward()`` needs the *graph*: the record of how a loss was computed from the
 # parameters. ``detach()``, ``no_grad()`` and ``torch.tensor(...)`` return numbers
-# without it. Then ``backward()`` stops: ``element 0 of tensors does not require grad``.
+# without it. Then ``backward()`` stops with the error ``element 0 of tensors does not
+# require grad and does not have a grad_fn``.
 #
-# - ``silenced``: many pass on ``loss.requires_grad_()`` as a cure. It only silences the
-#   error: the graph of this loss has no parameter. Remove ``detach()`` instead.
+# - ``silenced``: many recommend ``loss.requires_grad_()``. The error is gone, but no
+#   parameter is in the graph of this loss. Remove ``detach()`` instead.
 # - ``zeroed``: ``zero_grad()`` after ``backward()`` deletes what ``step()`` needs.
-
-model, _ = start()
-try:
-    loss_fn(model(train_x).detach(), train_y).backward()
-except RuntimeError as error:
-    print(error)
 
 
 def silenced(model, optimizer, x, y):
     loss = loss_fn(model(x).detach(), y)
-    loss.requires_grad_()
+    loss.requires_grad_()  # without it, an error
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -192,10 +188,12 @@ def zeroed(model, optimizer, x, y):
 # %%
 # Mistakes in data and accuracy
 # -----------------------------
-# - ``shuffled``: the images are shuffled, but not their labels.
-# - ``broadcast``: predictions (n, 1) and labels (n,). Each prediction is compared with
+# - ``shuffled``: the images are in a new order, their labels are not. Use the same order
+#   for both: ``x[order], y[order]``.
+# - ``broadcast``: predictions are (n, 1), labels (n,). Each prediction is compared with
 #   each label (linear regression 2), so the sum is too large. A mean is near 0.1, as by
-#   guessing. (An accuracy of 0? Perhaps the largest logit is compared, not its index.)
+#   guessing. (An accuracy of 0? ``max(dim=1)[0]`` is the largest logit, ``[1]`` its
+#   index.)
 
 
 def broadcast(logits, y):
@@ -228,12 +226,12 @@ save_figure(fig, args.output / "not_learning.png")
 # %%
 # Each mistake changes an answer. Where no parameter moves, the loss stays the same to
 # the last digit. In the other four copies it falls, even in ``shuffled``: the network
-# learns wrong labels by heart. So a falling loss is no proof.
+# memorises wrong labels. So a falling loss is no proof.
 
 # %%
 # ``total += loss``
 # -----------------
-# One more mistake: the network learns, but each step needs more memory. A loss keeps its
+# One more mistake: the network learns, but memory grows in each step. A loss keeps its
 # graph, so a sum of losses keeps all their graphs. ``loss.item()`` is only a number.
 
 model, _ = start()
@@ -251,7 +249,7 @@ print(f"total keeps {kept} graphs; number is a {type(number).__name__}")
 # In short
 # --------
 # - Check what must hold before you change the learning rate: the first loss, the
-#   number of parameters, their gradients and their moves, ten images by heart.
+#   number of parameters, their gradients, a step, the loss on ten images.
 # - A falling loss is no proof: also look at the accuracy on new images.
 # - Never silence an error with ``requires_grad_()``. Add up ``loss.item()``.
 #

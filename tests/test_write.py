@@ -23,6 +23,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "logistic_regression_case3": ("z - z.max", "z + z.max"),
     "use_saved_model": ("pale.max() - pale", "pale - pale.min()"),
     "convolution": ("part * kernel", "part + kernel"),
+    "not_learning": ("loss_fn(model(x), y)", "loss_fn(model(x), y) / 2"),
 }
 FEW = {  # half a minute or more else
     "logistic_regression_case2": ["--epochs", 2],
