@@ -43,7 +43,8 @@ save_figure(fig, args.output / "not_learning_data.png")
 # %%
 # A healthy training
 # ------------------
-# It has three parts, each a function. A copy with a mistake will replace one of them.
+# It has three parts, each a function. Each mistake below replaces one of them, or the
+# images.
 
 loss_fn = nn.CrossEntropyLoss()
 hidden = args.hidden
@@ -188,12 +189,12 @@ def zeroed(model, optimizer, x, y):
 # %%
 # Mistakes in data and accuracy
 # -----------------------------
-# - ``shuffled``: the images are in a new order, their labels are not. Use the same order
-#   for both: ``x[order], y[order]``.
-# - ``broadcast``: predictions are (n, 1), labels (n,). Each prediction is compared with
-#   each label (linear regression 2), so the sum is too large. A mean is near 0.1, as by
-#   guessing. (An accuracy of 0? ``max(dim=1)[0]`` is the largest logit, ``[1]`` its
-#   index.)
+# - ``shuffled``: the images are in a new order, their labels are not. Use one order for
+#   both: ``x[order], y[order]``.
+# - ``broadcast``: predictions are (n, 1), labels (n,). ``==`` compares each prediction
+#   with each label (linear regression 2), so the sum is too large. With ``.mean()`` it
+#   is near 0.1, as by guessing. (An accuracy of 0? ``max(dim=1)[0]`` is the largest
+#   logit, ``[1]`` its index.)
 
 
 def broadcast(logits, y):

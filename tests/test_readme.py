@@ -57,9 +57,10 @@ NUMBERS = {  # of a row, in their order
     ),
     "logistic_regression_case3": lambda v: [v.test_accuracy, 0.844],
     "convolution": lambda v: [v.test_accuracy, 0.871, 0.897],
-    "not_learning": lambda v: (
-        printed(v, "softmax", 1, 2) + [1.461] + printed(v, "healthy", 1, 2)
-    ),
+    "not_learning": lambda v: [
+        *(*printed(v, "softmax  ", 1, 2), 1.461),
+        *printed(v, "healthy  ", 1, 2),
+    ],
     "distributed_logistic_regression": lambda v: [
         v.history[-1][3],
         v.single_history[-1][3],
