@@ -15,7 +15,6 @@ NAME = "not_learning"
 SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7)]
 SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
 FLOOR = math.log(1 + 9 / math.e)
-# The first letters of the answers that are wrong.
 WRONG = {"healthy": "", "other model": "mtn", "softmax": "t", "listed": "cgmt"}
 WRONG |= {"silenced": "gmtn", "zeroed": "gmtn", "shuffled": "n", "broadcast": "p"}
 WRONG |= {"eighth": "f"}
@@ -27,6 +26,7 @@ def answers(out):
 
 
 def wrong(row):
+    """The first letters of the answers that are wrong."""
     count, first, grad, moved, ten, new, perfect = row
     right = {"c": count == 50890, "f": abs(first - math.log(10)) < 0.1}
     right |= {"g": grad == 4, "m": moved == 4, "t": ten < 0.05, "n": new > 0.35}
@@ -72,11 +72,9 @@ def test_losses(lesson, seed):
 
 
 def test_errors_and_their_cures(lesson):
-    """The prose names the messages; a ModuleList is found."""
     v, text = lesson(NAME).vars, script(NAME).read_text("utf-8")
-    logits = v["model"](v["train_x"]).detach()
     with pytest.raises(RuntimeError, match="grad") as no_graph:
-        v["loss_fn"](logits, v["train_y"]).backward()
+        v["loss"].detach().backward()
     misspelt = type("Net", (nn.Module,), {"_init_": v["Listed"].__init__})()
     with pytest.raises(ValueError, match="parameter") as no_parameter:
         torch.optim.SGD(misspelt.parameters())
@@ -88,7 +86,6 @@ def test_errors_and_their_cures(lesson):
 
 
 def test_accuracies(lesson):
-    """Broadcast it is a sum over classes, its mean 0.1; of a logit it is 0."""
     v = lesson(NAME).vars
     logits, y = torch.randn(1000, 10), torch.arange(10).repeat(100)
     counts = logits.argmax(1).bincount(minlength=10)
@@ -103,8 +100,7 @@ def test_a_sum_of_losses_keeps_their_graphs(lesson):
     nodes = [run.vars["total"].grad_fn]
     for node in nodes:  # it grows
         nodes += [n for n, _ in node.next_functions if n]
-    names = [node.name() for node in nodes]
-    assert names.count("NllLossBackward0") == 50
+    assert [node.name() for node in nodes].count("NllLossBackward0") == 50
     assert "total keeps 50 graphs; number is a float\n" in run.out
 
 
@@ -113,5 +109,5 @@ def test_try_it(lesson, output):
     assert [table["healthy"][0], table["listed"][0]] == [79510, 1010]
     run = run_changed(NAME, output, ("nn.Softmax", "nn.LogSoftmax"))
     assert wrong(answers(run.out)["softmax"]) == ""
-    losses = run.vars["losses"]
-    assert losses["softmax"][:3] == pytest.approx(losses["healthy"][:3], rel=1e-3)
+    a, b = (run.vars["losses"][name][:3] for name in ("softmax", "healthy"))
+    assert a == pytest.approx(b, rel=1e-3)
