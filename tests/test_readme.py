@@ -60,6 +60,10 @@ NUMBERS = {  # of a row, in their order
     "error_messages": lambda v: (
         [v.loss_fn(v.model(v.x), v.floats.long()).item(), v.loss.item()]
     ),
+    "not_learning": lambda v: [
+        *(*printed(v, "softmax  ", 1, 2), 1.461),
+        *printed(v, "healthy  ", 1, 2),
+    ],
     "distributed_logistic_regression": lambda v: [
         v.history[-1][3],
         v.single_history[-1][3],

@@ -24,6 +24,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "use_saved_model": ("pale.max() - pale", "pale - pale.min()"),
     "convolution": ("part * kernel", "part + kernel"),
     "error_messages": (" / 255", ""),
+    "not_learning": ("loss_fn(model(x), y)", "loss_fn(model(x), y) / 2"),
 }
 FEW = {  # half a minute or more else
     "logistic_regression_case2": ["--epochs", 2],

@@ -1,0 +1,113 @@
+"""Does each mistake change its answers, and do the errors and cures hold?"""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from torch import nn
+
+from conftest import run_changed, script
+
+NAME = "not_learning"
+SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7)]
+SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
+FLOOR = math.log(1 + 9 / math.e)
+WRONG = {"healthy": "", "other model": "mtn", "softmax": "t", "listed": "cgmt"}
+WRONG |= {"silenced": "gmtn", "zeroed": "gmtn", "shuffled": "n", "broadcast": "p"}
+WRONG |= {"eighth": "f"}
+
+
+def answers(out):
+    rows = re.findall(r"^([a-z ]+?) +(\d+(?: +[\d.]+){6})$", out, re.M)
+    return {name: [float(cell) for cell in row.split()] for name, row in rows}
+
+
+def wrong(row):
+    """The first letters of the answers that are wrong."""
+    count, first, grad, moved, ten, new, perfect = row
+    right = {"c": count == 50890, "f": abs(first - math.log(10)) < 0.1}
+    right |= {"g": grad == 4, "m": moved == 4, "t": ten < 0.05, "n": new > 0.35}
+    return "".join(k for k, ok in (right | {"p": perfect == 1}).items() if not ok)
+
+
+@SEEDS
+def test_each_mistake_changes_its_answers(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
+    table = answers(run.out)
+    assert {name: wrong(row) for name, row in table.items()} == WRONG
+    assert f"\nknown answer  50890{math.log(10):8.3f}     4      4       0 " in run.out
+    assert FLOOR < table["softmax"][4] < FLOOR + 0.3
+    assert table["broadcast"][5] > 90
+    assert table["broadcast"][6] == 100
+    assert table["eighth"][1] * 50 == pytest.approx(math.log(10), abs=0.1)
+
+
+@SEEDS
+def test_losses(lesson, seed):
+    """Three stay equal to the last bit, the others fall; 3 epochs by NumPy."""
+    v = lesson(NAME, "--seed", seed).vars
+    for name, losses in v["losses"].items():
+        constant = name in ("other model", "silenced", "zeroed")
+        assert (len(set(losses)) == 1) == constant
+        assert (losses[-1] < losses[0] - 0.2) != constant
+    assert min(v["losses"]["softmax"]) > FLOOR
+    assert v["losses"]["broadcast"] == v["losses"]["healthy"]
+    torch.manual_seed(seed)
+    for _ in range(3):  # one start for each part of `examine`
+        layers = nn.Linear(784, 64), nn.Linear(64, 10)
+    a, b, c, d = (p.detach().numpy() for m in layers for p in m.parameters())
+    x, y = v["images"][:500].numpy(), np.eye(10)[v["labels"][:500]]
+    for loss in v["losses"]["healthy"][:3]:
+        for rows in torch.randperm(500).numpy().reshape(10, 50):
+            h = np.maximum(x[rows] @ a.T + b, 0)
+            g = (softmax(h @ c.T + d, axis=1) - y[rows]) / 50
+            k = g @ c * (h > 0)
+            a, b = a - 0.1 * k.T @ x[rows], b - 0.1 * k.sum(0)
+            c, d = c - 0.1 * g.T @ h, d - 0.1 * g.sum(0)
+        logits = np.maximum(x @ a.T + b, 0) @ c.T + d
+        assert loss == pytest.approx(-(y * log_softmax(logits, 1)).sum() / 500, 1e-4)
+
+
+def test_errors_and_their_cures(lesson):
+    v, text = lesson(NAME).vars, script(NAME).read_text("utf-8")
+    with pytest.raises(RuntimeError, match="grad") as no_graph:
+        v["loss"].detach().backward()
+    misspelt = type("Net", (nn.Module,), {"_init_": v["Listed"].__init__})()
+    with pytest.raises(ValueError, match="parameter") as no_parameter:
+        torch.optim.SGD(misspelt.parameters())
+    for error in (no_graph, no_parameter):
+        assert f"``{error.value}``" in " ".join(text.replace("\n#", " ").split())
+    model = v["Listed"]()
+    model.layers = nn.ModuleList(model.layers)
+    assert sum(p.numel() for p in model.parameters()) == 50890
+
+
+def test_accuracies(lesson):
+    v = lesson(NAME).vars
+    logits, y = torch.randn(1000, 10), torch.arange(10).repeat(100)
+    counts = logits.argmax(1).bincount(minlength=10)
+    assert v["broadcast"](logits, y) == (counts * y.bincount()).sum() / 1000
+    assert v["accuracy"](logits, y) == np.mean(logits.argmax(1).numpy() == y.numpy())
+    assert (logits.argmax(1, keepdim=True) == y).float().mean() == pytest.approx(0.1)
+    assert not (logits.max(dim=1)[0] == y).any()
+
+
+def test_a_sum_of_losses_keeps_their_graphs(lesson):
+    run = lesson(NAME)
+    nodes = [run.vars["total"].grad_fn]
+    for node in nodes:  # it grows
+        nodes += [n for n, _ in node.next_functions if n]
+    assert [node.name() for node in nodes].count("NllLossBackward0") == 50
+    assert "total keeps 50 graphs; number is a float\n" in run.out
+
+
+def test_try_it(lesson, output):
+    table = answers(lesson(NAME, "--hidden", 100, "--epochs", 1).out)
+    assert [table["healthy"][0], table["listed"][0]] == [79510, 1010]
+    run = run_changed(NAME, output, ("nn.Softmax", "nn.LogSoftmax"))
+    assert wrong(answers(run.out)["softmax"]) == ""
+    a, b = (run.vars["losses"][name][:3] for name in ("softmax", "healthy"))
+    assert a == pytest.approx(b, rel=1e-3)
