@@ -104,7 +104,7 @@ print(f"accuracy on fresh points {accuracy:.4f}, best possible {best_accuracy:.4
 # %%
 # The part of the plane where a class is predicted is its *decision region*: blue for
 # class 0, red for class 1. Each black line is where w1 x1 + w2 x2 + b of a hidden unit
-# is 0. The boundary between the regions is elsewhere, but only there can it bend.
+# is 0. The boundary between the regions can only bend where it crosses such a line.
 
 side = torch.linspace(-6, 6, 121)
 grid = torch.cartesian_prod(side, side)  # all points of a grid, shape (14641, 2)
