@@ -167,7 +167,6 @@ for i, width in enumerate([1, 2, 3, 4, 10, 100]):
     if width <= 4:
         show_regions(axes[i], net)  # after the last start
         axes[i].set_title(f"units: {width}, accuracy {accuracies[-1]:.2f}")
-print(f"best possible: {best_accuracy:.4f}")
 save_figure(fig, args.output / "classification_width.png")
 
 # %%
