@@ -94,8 +94,11 @@ for i, path in enumerate(paths):
 # ---------
 # A model takes a batch. One image alone is a batch of one, with the shape (1, 784).
 # Without the first axis the ten logits have the shape (10,), and ``softmax(dim=1)``
-# finds no axis 1. ``[None]`` adds the first axis; so does ``unsqueeze(0)``. The answer
-# for one image is the one that it has in the batch.
+# finds no axis 1. ``[None]`` adds the first axis; so does ``unsqueeze(0)``. In eval
+# mode the answer for one image is the one that it has in the batch. In train mode
+# *batch normalisation* (``nn.BatchNorm2d``) subtracts the mean of the batch; in eval
+# mode, an average from the training. After few batches this average can be far off, and
+# eval mode worse: train longer, do not delete ``eval()``.
 
 one = x[0].flatten()
 try:
@@ -114,10 +117,9 @@ answer("one image", x[0])
 # %%
 # Which pixels decided?
 # ---------------------
-# A logit is a sum over the pixels, weight times pixel, plus a bias. So, apart from the
-# biases, the logit of the first class minus that of the second is a sum over the
-# pixels. Each adds its value times the difference of its two weights. The last column
-# shows these terms: red pixels count for the first class, blue ones for the second.
+# A logit is a sum over the pixels, weight times pixel, plus a bias. So is a difference
+# of two logits, with the difference of two weights. The last column shows its terms for
+# the first two classes: red pixels count for the first class, blue ones for the second.
 
 weight = model.weight.detach().reshape(10, 28, 28)
 terms = (weight[classes[:, 0]] - weight[classes[:, 1]]) * x  # shape (n, 28, 28)

@@ -124,6 +124,15 @@ def test_samples_and_terms_by_numpy(lesson):
     assert v["terms"][3, 15:24, 13:15].min() > 0
 
 
+def test_batch_normalisation_in_train_mode_depends_on_the_batch():
+    x, layer = torch.tensor(X[:64, None] / 255).float(), torch.nn.BatchNorm2d(1)
+    assert layer(x).mean().item() == pytest.approx(0, abs=1e-5)
+    assert layer.running_mean.item() == pytest.approx(x.mean().item() / 10)  # far off
+    assert (layer(x)[:1] - layer(x[:1])).abs().max() > 0.1
+    layer.eval()
+    assert torch.allclose(layer(x)[:1], layer(x[:1]))
+
+
 def test_changed_images_by_numpy(lesson):
     """What the experiments and the answers say."""
     run = lesson(NAME)
