@@ -85,7 +85,9 @@ print(f"NLLLoss {nn.NLLLoss()(model(images).log_softmax(dim=1), labels).item():.
 # --------
 # The loop of linear regression 1, with a step for each batch. The loss of a batch is a
 # mean, and the last batch may be shorter. So each loss is multiplied by the number of
-# images in the batch, and the sum is divided by the number of all images.
+# images in the batch, and the sum is divided by the number of all images. The training
+# loss can be above the validation loss: it is measured during an epoch, not with the
+# better model after it.
 
 
 def evaluate(model, loader):

@@ -96,6 +96,11 @@ def test_the_saved_model(seen):
     assert drawn[1][14:, 13:15].mean() < 0  # between the trouser legs
 
 
+def test_the_training_loss_is_measured_on_the_way(seen):
+    first = re.search(r"epoch 1  loss (\S+)  validation loss (\S+)", seen.out)
+    assert float(first[1]) > float(first[2]) + 0.02
+
+
 def test_batches_count_by_their_size(seen):
     v, x, y = seen.vars, seen.vars["test_x"], seen.vars["test_y"]
     loader = torch.utils.data.DataLoader(list(zip(x, y, strict=True)), batch_size=999)
