@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 import conftest
+from common import fit
 
 ONE, TWO = "logistic_regression_case1", "logistic_regression_case2"
 SEEDS = (0, 1, 2, 3, 7)
@@ -88,6 +89,18 @@ def test_case1_a_falling_loss_and_a_wrong_point(lesson):
     first, *others = lone.values()
     assert first[0] == 1
     assert first[1] > np.log(2) > max(loss for (loss,) in others)
+
+
+def test_case1_two_labels_are_two_regressions():
+    """The second column is 1 - Y, so its line is that of Y, from minus its start."""
+    x, y = torch.tensor(X)[:, None].float(), torch.tensor(np.c_[Y, 1 - Y]).float()
+    model, sign = nn.Linear(1, 2), np.array([1, -1])
+    start = [sign * p.detach().numpy().flatten() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)  # the mean halves each
+    fit(model, x, y, nn.BCEWithLogitsLoss(), optimizer, 50, log_every=0)
+    found = [sign * p.detach().numpy().flatten() for p in model.parameters()]
+    for w, b, *end in np.transpose([*start, *found]):
+        assert end == pytest.approx(descend(w, b, 0.1, 50)[:2], abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
