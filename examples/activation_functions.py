@@ -122,6 +122,10 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 # through far more, since about half of them have slope 1. The others have slope 0. A
 # ReLU is *dead* if its input is negative in every row: the weights before it get no
 # gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
+#
+# Large weights can make the product grow with each layer: the *exploding gradient*.
+# ``nn.utils.clip_grad_norm_(model.parameters(), 1)``, between ``backward()`` and
+# ``step()``, shortens a gradient that is longer than 1.
 
 # %%
 # Initialisation
@@ -156,6 +160,10 @@ for start in ["random", 0.5, 0.0]:
 # Equal units stay equal: the eight can do no more than one. If all parameters are 0,
 # each ReLU returns 0, with slope 0, so no weight gets a gradient. Random weights make
 # the units different. (The biases may be equal, or 0.)
+#
+# Does the same network do better in Keras? It starts from other numbers there: weights
+# as from ``nn.init.xavier_uniform_``, biases of 0. And its last softmax is here in the
+# loss.
 
 # %%
 # In short

@@ -75,6 +75,22 @@ def test_what_reaches_the_first_layer(lesson, output, seed):
     assert three["tanh"] > 0.55
 
 
+def test_an_exploding_gradient_is_clipped():
+    layers = [nn.Linear(6, 6, bias=False) for _ in range(4)]
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)
+        assert 0.6 < layer.weight.abs().max() < (6 / (6 + 6)) ** 0.5  # Keras' Dense
+        layer.weight.data *= 10
+    model, gradients = nn.Sequential(*layers), []
+    model(torch.randn(1, 6)).sum().backward()
+    for _ in range(2):
+        gradients.append(np.concatenate([p.grad.flatten() for p in model.parameters()]))
+        nn.utils.clip_grad_norm_(model.parameters(), 1)
+    large, clipped = gradients
+    assert np.linalg.norm(large) > 100
+    assert clipped == pytest.approx(large / np.linalg.norm(large), abs=1e-4)
+
+
 @SEEDS
 def test_initialisation(lesson, output, seed):
     run = lesson(NAME, "--seed", seed)
