@@ -52,13 +52,13 @@ if folder is None:
         Image.fromarray(image.numpy()).save(path)
 
 files = ImageFolder(folder, transform=transforms.ToTensor())
-print(f"{len(files)} images, labels {files.class_to_idx}")
+print(len(files), "images of", len(files.classes), "classes")
 fig = plt.figure(figsize=(10, 4.4))
 for k, name in enumerate(files.classes[:10]):
     i = files.targets.index(k)  # the first image of the class
     ax = fig.add_subplot(2, 5, k + 1)
     ax.imshow(files[i][0].permute(1, 2, 0).numpy())
-    ax.set_title(name)
+    ax.set_title(f"{k}: {name}")
     ax.axis("off")
 save_figure(fig, args.output / "data_loading.png")
 

@@ -122,13 +122,3 @@ def test_photographs(tmp_path):
     assert run.vars["images"].shape == (6, 1, 28, 28)
     assert torch.equal(run.vars["own"], run.vars["images"])
     assert run.out.count("same batches: True") == 3
-
-
-def test_no_image(tmp_path):
-    """An `OSError` ends in one line (test_cli)."""
-    few_images(tmp_path)
-    (tmp_path / "images/a/0.png").write_text("no image")
-    for folder, word in (("missing", "missing"), ("images", "0.png")):
-        argv = ["--data", tmp_path / folder]
-        with pytest.raises(OSError, match=word):
-            run_in_process(NAME, tmp_path / "outputs", *argv)
