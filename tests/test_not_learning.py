@@ -68,7 +68,7 @@ def test_losses(lesson, seed):
         c, d = c - 0.07 * g.T @ h, d - 0.07 * g.sum(0)
 
 
-def test_errors_and_their_cures(lesson):
+def test_errors(lesson):
     v, text = lesson(NAME).vars, script(NAME).read_text("utf-8")
     with pytest.raises(RuntimeError, match="grad") as no_graph:
         v["loss"].detach().backward()
@@ -77,9 +77,6 @@ def test_errors_and_their_cures(lesson):
         torch.optim.SGD(misspelt.parameters())
     for error in (no_graph, no_parameter):
         assert f"``{error.value}``" in " ".join(text.replace("\n#", " ").split())
-    model = v["Listed"]()
-    model.layers = nn.ModuleList(model.layers)
-    assert sum(p.numel() for p in model.parameters()) == 50890
 
 
 def test_accuracies(lesson):
@@ -89,13 +86,6 @@ def test_accuracies(lesson):
     assert v["broadcast"](logits, y) == (counts * y.bincount()).sum() / 1000
     assert v["accuracy"](logits, y) == np.mean(logits.argmax(1).numpy() == y.numpy())
     assert (logits.argmax(1, keepdim=True) == y).float().mean() == pytest.approx(0.1)
-
-
-def test_a_sum_of_losses_keeps_their_graphs(lesson):
-    nodes = [lesson(NAME).vars["total"].grad_fn]
-    for node in nodes:  # it grows
-        nodes += [n for n, _ in node.next_functions if n]
-    assert [node.name() for node in nodes].count("NllLossBackward0") == 50
 
 
 def test_try_it(lesson, output):
