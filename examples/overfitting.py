@@ -134,7 +134,6 @@ print("best is the last model:", torch.equal(best["weight"], stopped.weight))
 stopped.load_state_dict(best)
 print(f"stopped in epoch {epoch}; by validation the best epoch is {best_epoch}", end="")
 print(f", expected error {expected_error(stopped):.3f}")
-print(f"truly best: epoch {errors.index(min(errors)) + 1}, {min(errors):.3f}")
 
 # %%
 # Weight decay
