@@ -60,12 +60,12 @@ print(f"{len(train_loader)} batches of", tuple(images.shape), tuple(labels.shape
 # %%
 # Model, device and loss
 # ----------------------
-# One linear layer: ten logits, each a weighted sum of all pixels. They are computed on
-# a *device*, the CPU or a GPU (``cuda``, ``mps``). `pick_device` takes a GPU, if there
-# is one. If model and inputs are on two devices, the error says "Expected all tensors
-# to be on the same device". ``model.to(device)`` moves the model. ``images.to(device)``
-# returns a copy, so give it a name. (A GPU can differ in the last digits from run to
-# run. ``torch.use_deterministic_algorithms(True)`` prevents that, or says it cannot.)
+# One linear layer: ten logits, each a weighted sum of all pixels plus a bias. They are
+# computed on a *device*, the CPU or a GPU (``cuda``, ``mps``). `pick_device` takes a
+# GPU, if there is one. Model and inputs must be on the same device. ``model.to(device)``
+# moves the model. ``images.to(device)`` moves nothing: it returns a tensor on the
+# device, so give that a name. (A GPU can differ in the last digits from run to run.
+# ``torch.use_deterministic_algorithms(True)`` prevents that, or says it cannot.)
 #
 # The softmax is in ``CrossEntropyLoss``, not in the model. Other code has
 # ``log_softmax`` and ``NLLLoss``, together the same loss. A model that gives each class
@@ -204,7 +204,7 @@ print(f"{among} of {len(wrong)} mistakes are among T-shirts, shirts, pullovers, 
 # In short
 # --------
 # - A ``DataLoader`` gives shuffled batches. A step takes one; an epoch takes them all.
-# - Model and batch go to one device. ``images = images.to(device)`` keeps the copy.
+# - Model and batch go to one device: ``images = images.to(device)``.
 # - A mean over an epoch counts each batch by its number of images.
 #
 # Next: images of your own, classified by this model.
