@@ -73,7 +73,6 @@ def test_rates(seen):
     loss = curves(seen)
     assert (np.diff([loss[rate] for rate in (0.0005, 0.005, 0.05)], axis=0) < 0).all()
     assert (np.diff([loss[0.0005], loss[0.005]]) < 0).all()
-    assert np.diff(loss[0.5]).max() > 0
     assert sum(loss[0.5] > loss[0.05]) >= 3
 
 
