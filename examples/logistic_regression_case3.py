@@ -84,8 +84,7 @@ print(f"NLLLoss {nn.NLLLoss()(model(images).log_softmax(dim=1), labels).item():.
 # --------
 # The loop of linear regression 1, with a step for each batch. The loss of a batch is a
 # mean, and the last batch may be shorter. So each loss is multiplied by the number of
-# images in the batch, and the sum is divided by the number of all images. (Dividing by
-# ``len(loader)``, the number of batches, gives the last batch too much weight.)
+# images in the batch, and the sum is divided by the number of all images.
 
 
 def evaluate(model, loader):
