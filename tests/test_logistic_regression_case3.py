@@ -116,7 +116,7 @@ def test_try_it_1(lesson):
 @SLOW
 @pytest.mark.parametrize("seed", [0, 1])
 def test_try_it_2_a_hidden_layer(lesson, output, seed):
-    """With all images; other seeds gain up to 0.07."""
+    """With all images."""
     line, network, part = re.findall(
         "``(.+?)``", script(NAME).read_text("utf-8").partition("*Change.*")[2]
     )[:3]
@@ -124,7 +124,7 @@ def test_try_it_2_a_hidden_layer(lesson, output, seed):
     hidden = run_changed(NAME, output, change, "--seed", seed)
     usual = lesson(NAME, "--seed", seed)
     gain = curves(usual)[0.05][-1] - curves(hidden)[0.05][-1]
-    assert gain == pytest.approx(0.04, abs=0.02)
+    assert gain > 0.01
 
 
 @SLOW
