@@ -125,8 +125,8 @@ history = train(model, args.lr)
 # Learning rate
 # -------------
 # Is 0.05 a good rate? Four models differ only in it: with the same seed they have the
-# same start and the same batches. (The model above had another start, so its losses at
-# 0.05 are others.) Compare their loss on the validation images.
+# same start and the same batches. (The model above had others, so its losses at 0.05
+# differ.) Compare their loss on the validation images.
 
 fig, ax = plt.subplots()
 for lr in [0.0005, 0.005, 0.05, 0.5]:
