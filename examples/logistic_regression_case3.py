@@ -62,10 +62,11 @@ print(f"{len(train_loader)} batches of", tuple(images.shape), tuple(labels.shape
 # ----------------------
 # One linear layer: ten logits, each a weighted sum of all pixels plus a bias. They are
 # computed on a *device*, the CPU or a GPU (``cuda``, ``mps``). `pick_device` takes a
-# GPU, if there is one. Model and inputs must be on the same device. ``model.to(device)``
-# moves the model. ``images.to(device)`` moves nothing: it returns a tensor on the
-# device, so give that a name. (A GPU can differ in the last digits from run to run.
-# ``torch.use_deterministic_algorithms(True)`` prevents that, or says it cannot.)
+# GPU, if there is one. Model and inputs must be on the same device.
+# ``model.to(device)`` moves the model. ``images.to(device)`` moves nothing: it returns
+# a tensor on the device, so give that a name. (A GPU can differ in the last digits from
+# run to run. ``torch.use_deterministic_algorithms(True)`` prevents that, or says it
+# cannot.)
 #
 # The softmax is in ``CrossEntropyLoss``, not in the model. Other code has
 # ``log_softmax`` and ``NLLLoss``, together the same loss. A model that gives each class
