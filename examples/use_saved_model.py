@@ -37,9 +37,9 @@ paths = [Path(name) for name in args.images] or samples
 # ----
 # A model expects inputs like those of its training: here 28 x 28 pixels, the article in
 # the middle, light on black. `prepare` makes such a tensor from a file. It cuts off the
-# empty margin, scales the longer side to 28 pixels, and stretches the values: the
-# background becomes 0, the lightest pixel 1. An image darker than its border is
-# inverted first. The background must be plain: shadows and other objects stay.
+# empty margin, stretches the values (the background becomes 0, the lightest pixel 1),
+# and scales the longer side to 28 pixels. An image darker than its border is inverted
+# first. The background must be plain: shadows and other objects stay.
 
 images, inputs = [], []
 for path in paths:
