@@ -83,7 +83,7 @@ def test_the_saved_model(seen):
     predicted = p.argmax(axis=1)
     assert v["test_accuracy"] == accuracy_score(y, predicted)
     assert v["test_loss"] == pytest.approx(log_loss(y, p), rel=1e-5)
-    assert not seen.full or v["test_accuracy"] >= 0.82 > 0.844 - 0.03
+    assert not seen.full or v["test_accuracy"] > 0.844 - 0.03
     matrix = np.zeros((10, 10), int)
     np.add.at(matrix, (y, predicted), 1)
     assert (v["matrix"] == matrix[np.ix_(v["order"], v["order"])]).all()
