@@ -25,7 +25,9 @@ _TABLE = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 ROWS = {row[1]: Row(*row) for row in _ROW.findall(_TABLE)}
 ABOUT = {name: row.about for name, row in ROWS.items()}
 LESSONS = [EXAMPLES / f"{name}.py" for name in ROWS]
-MODULES = sorted(set(EXAMPLES.glob("*.py")) - set(LESSONS))
+# Programs that a lesson prints, and that a reader may copy: LESSON_*.py.
+PROGRAMS = [path for name in ROWS for path in EXAMPLES.glob(f"{name}_*.py")]
+MODULES = sorted(set(EXAMPLES.glob("*.py")) - {*LESSONS, *PROGRAMS})
 
 
 class Cell(NamedTuple):

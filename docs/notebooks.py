@@ -48,8 +48,9 @@ for name, text in DATA.items():
 
 
 def modules_of(lesson):
-    """Return the modules that a lesson imports, and those that they import."""
-    found, todo = {EXAMPLES / "lessons.mplstyle"}, [lesson]
+    """Return the modules that a lesson and they import, and the programs it prints."""
+    programs = EXAMPLES.glob(f"{lesson.stem}_*.py")
+    found, todo = {EXAMPLES / "lessons.mplstyle", *programs}, [lesson]
     while todo:
         names = re.findall(r"^from (\w+) import", todo.pop().read_text("utf-8"), re.M)
         new = {path for path in MODULES if path.stem in names} - found

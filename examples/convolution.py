@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from checkpoint import load_checkpoint, save_checkpoint
-from cli import parse_args
-from common import compare, evaluate, pick_device, save_figure, save_state_dict
+from cli import HERE, parse_args
+from common import compare, evaluate, pick_device, save_figure
 from lesson_data import load_fashion_mnist
 
 args = parse_args(__doc__, epochs=5, seed=0, device="auto", sample=False, resume=False)
@@ -46,8 +46,7 @@ print("images", tuple(images.shape), "trained on", len(kept))
 # Here is a small image, dark on the left and light on the right, and a *kernel* of 3 x
 # 3 weights. Lay the kernel on the image, multiply each weight by the pixel below it,
 # and add the nine products. This is one number of the output. Then move the kernel by
-# one pixel. It fits in three places across and three down, so the output is 3 x 3. It
-# is 0 except where the nine pixels contain the edge.
+# one pixel. It fits in three places across and three down, so the output is 3 x 3.
 
 small = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0]] * 5)
 kernel = torch.tensor([[-1.0, 0.0, 1.0]] * 3)
@@ -104,9 +103,9 @@ for layer in build("convolution"):
     print(f"{type(layer).__name__:8} {tuple(x.shape)!s:16} {count:5} parameters")
 
 # %%
-# 16 (25 + 1) = 416, 32 (16 * 25 + 1) = 12,832 and 10 (32 * 7 * 7 + 1) = 15,690: in all
-# 28,938. The network with a hidden layer has 100 (784 + 1) + 10 (100 + 1) = 79,510. But
-# a kernel is used in many places of the image, so a step takes longer.
+# 16 (25 + 1), 32 (16 * 25 + 1) and 10 (32 * 7 * 7 + 1): in all 28,938. The network with
+# a hidden layer has 100 (784 + 1) + 10 (100 + 1) = 79,510. But a kernel is used in many
+# places of the image, so a step takes longer.
 
 # %%
 # Training
@@ -159,7 +158,6 @@ for name in ["convolution", "hidden layer", "linear"]:
 best = min(runs, key=lambda name: runs[name][-1])  # by its last loss
 test_loss, test_accuracy = evaluate(models[best], test_x, test_y, loss_fn)
 print(f"chosen: {best}, test loss {test_loss:.4f}, test accuracy {test_accuracy:.4f}")
-save_state_dict(models[best], args.output / "convolution.pth")
 
 # %%
 # Is it the neighbours?
@@ -173,21 +171,11 @@ save_state_dict(models[best], args.output / "convolution.pth")
 #    Which becomes worse, the hidden layer or the convolution?
 
 mixed = images.flatten(1)[:, torch.randperm(784)].reshape(-1, 1, 28, 28)
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-left.imshow(mixed[labels == 9][0, 0].cpu().numpy(), cmap="gray")
-left.set_title("the shoe, its pixels mixed")
-left.axis("off")
-lost, epochs = {}, range(1, args.epochs + 1)
-for name, color in [("convolution", "C0"), ("hidden layer", "C1")]:
+lost = {}
+for name in ["convolution", "hidden layer"]:
     _, mixed_run = train(name, mixed)
     lost[name] = (sum(mixed_run) - sum(runs[name])) / args.epochs
     print(f"{name}: mean loss {lost[name]:+.4f} by mixing")
-    right.plot(epochs, runs[name], f"{color}o-", label=name)
-    right.plot(epochs, mixed_run, f"{color}o:", label="mixed")
-right.locator_params(axis="x", integer=True)
-right.set(xlabel="epoch", ylabel="validation loss (cross-entropy)")
-right.legend()
-save_figure(fig, args.output / "convolution_mixed.png")
 
 # %%
 # The convolution. The hidden layer has a weight for each pixel, and all start at
@@ -196,63 +184,12 @@ save_figure(fig, args.output / "convolution_mixed.png")
 # %%
 # The whole program
 # -----------------
-# Here is all of it without a helper of this collection: seed, device, ``DataLoader``,
-# loop, validation, saving, loading, one test. The cell writes it to a file. Run a copy
-# in an empty folder: it downloads Fashion-MNIST. For images of your own, put an
-# ``ImageFolder`` in place of ``FashionMNIST``.
+# ``convolution_program.py``, beside this lesson, is all of it without a helper of this
+# collection: seed, device, ``DataLoader``, loop, validation, saving, loading, one test.
+# Run a copy in an empty folder: it downloads Fashion-MNIST. For images of your own, put
+# an ``ImageFolder`` in place of ``FashionMNIST``.
 
-program = """\
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, random_split
-from torchvision.datasets import FashionMNIST
-from torchvision.transforms import ToTensor
-
-torch.manual_seed(0)
-device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-dataset = FashionMNIST("data", train=True, download=True, transform=ToTensor())
-test_set = FashionMNIST("data", train=False, download=True, transform=ToTensor())
-train_set, validation_set = random_split(dataset, [5 / 6, 1 / 6])
-train_loader = DataLoader(train_set, batch_size=64, shuffle=True)
-
-
-def build():
-    layers = [nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.ReLU()]
-    layers += [nn.Conv2d(16, 32, 5, stride=2, padding=2), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 7 * 7, 10)).to(device)
-
-
-def accuracy(model, dataset):
-    model.eval()
-    right = 0
-    with torch.inference_mode():
-        for x, y in DataLoader(dataset, batch_size=1000):
-            x, y = x.to(device), y.to(device)
-            right += (model(x).argmax(dim=1) == y).sum().item()
-    return right / len(dataset)
-
-
-model = build()
-loss_fn = nn.CrossEntropyLoss()
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-for epoch in range(1, 6):
-    model.train()
-    for x, y in train_loader:
-        x, y = x.to(device), y.to(device)
-        loss = loss_fn(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    print(f"epoch {epoch}: validation {accuracy(model, validation_set):.4f}")
-torch.save(model.state_dict(), "model.pth")
-
-model = build()
-model.load_state_dict(torch.load("model.pth", map_location=device, weights_only=True))
-print(f"loaded: test accuracy {accuracy(model, test_set):.4f}")
-"""
-path = args.output / "whole_program.py"
-path.write_text(program)
-print(f"saved {path}")
+print((HERE / "convolution_program.py").read_text("utf-8"))
 
 # %%
 # In short

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from cli import fail, parse_args
+from cli import HERE, parse_args
 from common import compare, pick_device, save_figure
 from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
 
@@ -37,16 +37,14 @@ device = pick_device(args.device)
 # ----
 # By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
 # ``ImageFolder`` lists its files. A folder is a class; its label is its place in
-# alphabetical order, so an ankle boot has label 0 here, not 9. Other files, such as a
-# text, are left out. Each image is read with three *channels*: red, green and blue (if
-# it is grey, all equal). A tensor has them first, matplotlib wants them last:
-# ``permute`` moves the axes.
+# alphabetical order, so an ankle boot has label 0 here, not 9. An image has three
+# *channels*: red, green and blue (all equal if it is grey). In a tensor they are first,
+# for matplotlib last: ``permute`` moves the axes.
 
 folder = args.data
 if folder is None:
     folder = args.output / "clothes"
-    sample = SAMPLE_FOLDER.exists()  # if not, all images are downloaded
-    pixels, numbers, *_ = load_fashion_mnist(sample, "cpu")
+    pixels, numbers, *_ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
     for i in range(1000):
         path = folder / CLASSES[numbers[i]].split("/")[0] / f"{i:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,15 +52,13 @@ if folder is None:
         Image.fromarray(image.numpy()).save(path)
 
 files = ImageFolder(folder, transform=transforms.ToTensor())
-if len(files.classes) < 2:
-    fail(f"{folder} has one class only, {files.classes[0]}")
+print(len(files), "images of", len(files.classes), "classes")
 fig = plt.figure(figsize=(10, 4.4))
 for k, name in enumerate(files.classes[:10]):
     i = files.targets.index(k)  # the first image of the class
-    print(f"label {k}: {name}, {files.targets.count(k)} images")
     ax = fig.add_subplot(2, 5, k + 1)
     ax.imshow(files[i][0].permute(1, 2, 0).numpy())
-    ax.set_title(name)
+    ax.set_title(f"{k}: {name}")
     ax.axis("off")
 save_figure(fig, args.output / "data_loading.png")
 
@@ -93,8 +89,7 @@ class Clothes(Dataset):
 # ----------
 # ``ImageFolder`` is such a ``Dataset``. A *transform* is a function that it applies to
 # each image; ``Compose`` applies several in turn. ``ToTensor`` returns numbers from 0
-# to 1. ``Resize`` gives all images one size, as a batch needs it. If a model
-# ``expected input[64, 3, 28, 28] to have 1 channels``, add ``Grayscale``.
+# to 1. ``Grayscale`` leaves one channel, ``Resize`` gives all images one size.
 
 steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
 grey = ImageFolder(folder, transform=transforms.Compose(steps))
@@ -104,9 +99,8 @@ print("images", tuple(images.shape), "same by Clothes:", torch.equal(images, own
 
 # %%
 # ``Normalize`` subtracts a mean and divides by a standard deviation (linear regression
-# 3). Compute both on the training images, and take the same two for test images. All of
-# Fashion-MNIST has 0.2860 and 0.3530. The 0.1307 and 0.3081 of many tutorials belong to
-# MNIST, the digits.
+# 3). Compute both on the training images, and take the same two for test images. (The
+# 0.1307 and 0.3081 of many tutorials belong to other images, the digits of MNIST.)
 
 mean, std = images.mean().item(), images.std(correction=0).item()
 print(f"mean {mean:.4f}, standard deviation {std:.4f}")
@@ -119,22 +113,20 @@ inputs = torch.stack([x for x, _ in dataset])
 # --------
 # A ``DataLoader`` fetches images, and stacks them into batches. The files are sorted by
 # class, so ``shuffle=True``: a new order in each epoch. The loss of a batch is a mean;
-# times ``len(y)`` it is a sum. The reference is the same loop over a dataset in memory.
+# times ``len(y)`` it is a sum. The reference is the same loop over images in memory,
+# from the same seed.
 #
 # .. guess::
 #
-#    Are the losses from files and from memory equal, or nearly? And does the loss fall
-#    faster or more slowly if the images are not normalised?
+#    Are the losses from files and from memory equal, or nearly?
 
-loss_fn = nn.CrossEntropyLoss()
-
-
-def train(name, dataset):
+loss_fn, losses = nn.CrossEntropyLoss(), {}
+for name, source in [("files", dataset), ("memory", TensorDataset(inputs, labels))]:
     torch.manual_seed(args.seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, len(files.classes))).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
-    loader = DataLoader(dataset, batch_size=args.batch_size, shuffle=True)
-    losses = []
+    loader = DataLoader(source, batch_size=args.batch_size, shuffle=True)
+    losses[name] = []
     for _ in range(args.epochs):
         loss_sum = 0.0
         for x, y in loader:
@@ -144,27 +136,18 @@ def train(name, dataset):
             loss.backward()
             optimizer.step()
             loss_sum += loss.item() * len(y)
-        losses.append(loss_sum / len(dataset))
-    print(f"{name:14}", *[f"{value:.4f}" for value in losses])
-    return model, losses
-
-
-model, losses = train("from files", dataset)
-_, memory_losses = train("from memory", TensorDataset(inputs, labels))
-_, raw_losses = train("not normalised", TensorDataset(images, labels))
-print(f"from files and from memory equal: {losses == memory_losses}")
-
-# %%
-# They are equal: the same seed draws the same order. Not normalised, the loss falls
-# more slowly (linear regression 3 tells why).
+        losses[name].append(loss_sum / len(source))
+    print(f"losses from {name}: {losses[name]}")
 
 # %%
 # Averages
 # --------
 # Which average of the batch losses is the loss on all images? The one in which each
-# image counts the same. The last batch may be shorter; in the mean of batch losses its
-# images count more. Their sum divided by ``len(dataset)`` is far too small. Without
-# ``shuffle=True`` the batches are slices of all images, in their order.
+# image counts the same: the last batch may be shorter. Without ``shuffle=True`` the
+# batches are slices of all images, in their order.
+#
+# ``CUDA out of memory``? Take smaller batches. A step of 64 images can have four parts:
+# call ``(loss / 4).backward()`` for each, since gradients add up, then ``step()``.
 
 parts = inputs.split(args.batch_size)
 batch_losses, equal = [], []
@@ -175,58 +158,25 @@ with torch.no_grad():
     whole = loss_fn(model(inputs.to(device)), labels.to(device)).item()
 sizes = [len(part) for part in parts]
 print(f"{len(sizes)} batches, the last of {sizes[-1]}; equal to slices: {all(equal)}")
-weighted, mean_of_means = np.average(batch_losses, weights=sizes), np.mean(batch_losses)
-too_small = sum(batch_losses) / len(dataset)
-print(f"all images at once {whole:.4f}, weighted by len(y) {weighted:.4f}")
-print(f"mean of batch losses {mean_of_means:.4f}, sum / len(dataset) {too_small:.4f}")
-
-# %%
-# ``CUDA out of memory``? Take smaller batches, and evaluate in batches, as here. A step
-# of 64 images can be made in four parts of 16: call ``(loss / 4).backward()`` for each,
-# since gradients add up, then ``step()`` once.
+print(f"all images at once: {whole:.4f}")
+print(f"weighted by len(y): {np.average(batch_losses, weights=sizes):.4f}")
+print(f"mean of batch losses: {np.mean(batch_losses):.4f}")
+print(f"sum / len(dataset): {sum(batch_losses) / len(dataset):.4f}")
 
 # %%
 # Workers
 # -------
 # A *process* is a running program with its own memory. A *worker* is a process that
 # reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
-# process (*fork*). Else it is a new one (*spawn*, *forkserver*), which runs your file
-# again. So start workers below ``if __name__ == "__main__":``, which is true in the
-# first process only. Without it you get an error that names ``freeze_support()``, or
-# ``BrokenPipeError`` on Windows. A new process finds no ``Dataset`` from a cell of a
-# notebook: put it in a file, as here.
-#
-# Workers take time to start: try 0, then up to the number of your cores. With a GPU add
-# ``pin_memory=True``, and ``non_blocking=True`` in ``to``: it copies while it computes.
+# process. Else it is a new one, which runs your file again. So start workers below
+# ``if __name__ == "__main__":``, which is true in the first process only. Without it
+# you get an error that names ``freeze_support()``, or ``BrokenPipeError`` on Windows. A
+# new process finds no ``Dataset`` from a cell of a notebook: put it in a file, as here.
+# Workers take time to start: try 0, then up to the number of your cores.
 
-code = """\
-import sys
-import time
-
-import torch
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
-
-steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
-
-if __name__ == "__main__":
-    dataset = ImageFolder(sys.argv[1], transform=transforms.Compose(steps))
-    for workers in [0, 1, 2]:
-        torch.manual_seed(0)
-        loader = DataLoader(dataset, batch_size=64, shuffle=True, num_workers=workers)
-        start = time.perf_counter()
-        images = torch.cat([x for x, y in loader])
-        seconds = time.perf_counter() - start
-        if workers == 0:
-            reference = images
-        equal = torch.equal(images, reference)
-        print(f"{workers} workers: {seconds:.2f} s, same batches: {equal}")
-"""
-path = args.output / "read_images.py"
-path.write_text(code)
-command = [sys.executable, path, folder]
-print(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+path = HERE / "data_loading_workers.py"
+print(path.read_text("utf-8"))
+print(subprocess.check_output([sys.executable, path, folder], text=True))
 
 # %%
 # In short

@@ -17,19 +17,18 @@ SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
 FLOOR = math.log(1 + 9 / math.e)
 WRONG = {"healthy": "", "other model": "mtn", "softmax": "t", "listed": "cgmt"}
 WRONG |= {"silenced": "gmtn", "zeroed": "gmtn", "shuffled": "n", "broadcast": "p"}
-WRONG |= {"eighth": "f"}
 
 
 def answers(out):
-    rows = re.findall(r"^([a-z ]+?) +(\d+(?: +[\d.]+){6})$", out, re.M)
-    return {name: [float(cell) for cell in row.split()] for name, row in rows}
+    rows = re.findall(r"^([a-z ]+?) +count (.+)$", out, re.M)
+    return {name: [float(cell) for cell in row.split()[::2]] for name, row in rows}
 
 
 def wrong(row):
     """The first letters of the answers that are wrong."""
     count, first, grad, moved, ten, new, perfect = row
     right = {"c": count == 50890, "f": abs(first - math.log(10)) < 0.1}
-    right |= {"g": grad == 4, "m": moved == 4, "t": ten < 0.05, "n": new > 0.35}
+    right |= {"g": grad == 4, "m": moved == 4, "t": ten < 0.05, "n": new > 0.3}
     return "".join(k for k, ok in (right | {"p": perfect == 1}).items() if not ok)
 
 
@@ -37,41 +36,39 @@ def wrong(row):
 def test_each_mistake_changes_its_answers(lesson, seed):
     run = lesson(NAME, "--seed", seed)
     table = answers(run.out)
+    assert "f" in wrong(table.pop("eighth"))
     assert {name: wrong(row) for name, row in table.items()} == WRONG
-    assert f"\nknown answer  50890{math.log(10):8.3f}     4      4       0 " in run.out
     assert FLOOR < table["softmax"][4] < FLOOR + 0.3
     assert table["broadcast"][5] > 90
     assert table["broadcast"][6] == 100
-    assert table["eighth"][1] * 50 == pytest.approx(math.log(10), abs=0.1)
+    assert run.vars["losses"]["eighth"][0] * 500 == pytest.approx(math.log(10), abs=0.1)
 
 
 @SEEDS
 def test_losses(lesson, seed):
-    """Three stay equal to the last bit, the others fall; 3 epochs by NumPy."""
+    """Three stay equal to the last bit, the others fall; 30 steps by NumPy."""
     v = lesson(NAME, "--seed", seed).vars
     for name, losses in v["losses"].items():
         constant = name in ("other model", "silenced", "zeroed")
         assert (len(set(losses)) == 1) == constant
-        assert (losses[-1] < losses[0] - 0.2) != constant
+        assert (losses[-1] < 0.999 * losses[0]) != constant
     assert min(v["losses"]["softmax"]) > FLOOR
     assert v["losses"]["broadcast"] == v["losses"]["healthy"]
     torch.manual_seed(seed)
-    for _ in range(3):  # one start for each part of `examine`
-        layers = nn.Linear(784, 64), nn.Linear(64, 10)
+    layers = nn.Linear(784, 64), nn.Linear(64, 10)
     a, b, c, d = (p.detach().numpy() for m in layers for p in m.parameters())
     x, y = v["images"][:500].numpy(), np.eye(10)[v["labels"][:500]]
-    for loss in v["losses"]["healthy"][:3]:
-        for rows in torch.randperm(500).numpy().reshape(10, 50):
-            h = np.maximum(x[rows] @ a.T + b, 0)
-            g = (softmax(h @ c.T + d, axis=1) - y[rows]) / 50
-            k = g @ c * (h > 0)
-            a, b = a - 0.1 * k.T @ x[rows], b - 0.1 * k.sum(0)
-            c, d = c - 0.1 * g.T @ h, d - 0.1 * g.sum(0)
-        logits = np.maximum(x @ a.T + b, 0) @ c.T + d
-        assert loss == pytest.approx(-(y * log_softmax(logits, 1)).sum() / 500, 1e-4)
+    for loss in v["losses"]["healthy"][:30]:
+        h = np.maximum(x @ a.T + b, 0)
+        z = h @ c.T + d
+        assert loss == pytest.approx(-(y * log_softmax(z, 1)).sum() / 500, 1e-4)
+        g = (softmax(z, axis=1) - y) / 500
+        k = g @ c * (h > 0)
+        a, b = a - 0.07 * k.T @ x, b - 0.07 * k.sum(0)
+        c, d = c - 0.07 * g.T @ h, d - 0.07 * g.sum(0)
 
 
-def test_errors_and_their_cures(lesson):
+def test_errors(lesson):
     v, text = lesson(NAME).vars, script(NAME).read_text("utf-8")
     with pytest.raises(RuntimeError, match="grad") as no_graph:
         v["loss"].detach().backward()
@@ -80,9 +77,6 @@ def test_errors_and_their_cures(lesson):
         torch.optim.SGD(misspelt.parameters())
     for error in (no_graph, no_parameter):
         assert f"``{error.value}``" in " ".join(text.replace("\n#", " ").split())
-    model = v["Listed"]()
-    model.layers = nn.ModuleList(model.layers)
-    assert sum(p.numel() for p in model.parameters()) == 50890
 
 
 def test_accuracies(lesson):
@@ -92,16 +86,6 @@ def test_accuracies(lesson):
     assert v["broadcast"](logits, y) == (counts * y.bincount()).sum() / 1000
     assert v["accuracy"](logits, y) == np.mean(logits.argmax(1).numpy() == y.numpy())
     assert (logits.argmax(1, keepdim=True) == y).float().mean() == pytest.approx(0.1)
-    assert not (logits.max(dim=1)[0] == y).any()
-
-
-def test_a_sum_of_losses_keeps_their_graphs(lesson):
-    run = lesson(NAME)
-    nodes = [run.vars["total"].grad_fn]
-    for node in nodes:  # it grows
-        nodes += [n for n, _ in node.next_functions if n]
-    assert [node.name() for node in nodes].count("NllLossBackward0") == 50
-    assert "total keeps 50 graphs; number is a float\n" in run.out
 
 
 def test_try_it(lesson, output):

@@ -45,7 +45,7 @@ NUMBERS = {  # of a row, in their order
         *(v.accuracy, v.best_accuracy),
         *printed(v, "one layer", 0, 1),
     ],
-    "data_loading": lambda v: [v.losses[-1], v.memory_losses[-1]],
+    "data_loading": lambda v: [losses[-1] for losses in v.losses.values()],
     "activation_functions": lambda v: [v.shares["sigmoid"], 1 / 16],
     "overfitting": lambda v: [
         v.errors[-1],
