@@ -113,9 +113,9 @@ for layer in build("convolution"):
 # The loop of logistic regression 3. The convolution comes first. After each of its
 # epochs a *checkpoint* is saved: the parameters, the state of the optimizer (Adam keeps
 # averages of the gradients), the state of the random numbers, and the results so far.
-# Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and ends
-# with the same numbers, on a CPU bit for bit. With the parameters alone, the next steps
-# would be others.
+# Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and on a
+# CPU it ends with the same numbers, bit for bit. With the parameters alone, the next
+# steps would be others.
 
 loss_fn = nn.CrossEntropyLoss()
 
