@@ -187,7 +187,7 @@ for name in ["convolution", "hidden layer"]:
 # ``convolution_program.py``, beside this lesson, is all of it without a helper of this
 # collection: seed, device, ``DataLoader``, loop, validation, saving, loading, one test.
 # Run a copy in an empty folder: it downloads Fashion-MNIST. For images of your own, put
-# an ``ImageFolder`` in place of ``FashionMNIST``.
+# an ``ImageFolder`` with ``Grayscale`` and ``Resize`` in place of ``FashionMNIST``.
 
 print((HERE / "convolution_program.py").read_text("utf-8"))
 
