@@ -113,9 +113,9 @@ for layer in build("convolution"):
 # The loop of logistic regression 3. The convolution comes first. After each of its
 # epochs a *checkpoint* is saved: the parameters, the state of the optimizer (Adam keeps
 # averages of the gradients), the state of the random numbers, and the results so far.
-# Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and ends
-# with the same numbers, on a CPU bit for bit. With the parameters alone, the next steps
-# would be others.
+# Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and on a
+# CPU it ends with the same numbers, bit for bit. With the parameters alone, the next
+# steps would be others.
 
 loss_fn = nn.CrossEntropyLoss()
 
@@ -187,7 +187,7 @@ for name in ["convolution", "hidden layer"]:
 # ``convolution_program.py``, beside this lesson, is all of it without a helper of this
 # collection: seed, device, ``DataLoader``, loop, validation, saving, loading, one test.
 # Run a copy in an empty folder: it downloads Fashion-MNIST. For images of your own, put
-# an ``ImageFolder`` in place of ``FashionMNIST``.
+# an ``ImageFolder`` with ``Grayscale`` and ``Resize`` in place of ``FashionMNIST``.
 
 print((HERE / "convolution_program.py").read_text("utf-8"))
 

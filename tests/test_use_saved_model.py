@@ -111,7 +111,8 @@ def test_test_images_as_files(tmp_path, seed):
 
 
 def test_samples_and_terms_by_numpy(lesson):
-    v = lesson(NAME).vars
+    run = lesson(NAME)
+    v = run.vars
     x = v["x"].numpy()
     found, p = classify(x)
     assert found == ["Ankle boot", "T-shirt/top", "Bag", "Dress"]
@@ -122,6 +123,8 @@ def test_samples_and_terms_by_numpy(lesson):
     difference = logits[n, first] - logits[n, second]
     assert v["terms"].sum(dim=(1, 2)).numpy() == pytest.approx(difference, abs=1e-4)
     assert v["terms"][3, 15:24, 13:15].min() > 0
+    red, _, blue, _ = run.figures[1].axes[2].images[0].cmap(1.0)  # a positive term
+    assert red > blue
 
 
 def test_batch_normalisation_in_train_mode_depends_on_the_batch():
