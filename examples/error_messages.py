@@ -50,7 +50,7 @@ print(f"loss {loss:.4f}")
 # Shapes
 # ------
 # ``lambda:`` makes a function of a line. ``provoke`` runs it, and prints its error or
-# warning. The model takes the pixels of an image in one row. The first line forgets it.
+# warning. The model takes the pixels of an image in one row, but ``pictures`` has 28.
 #
 # .. guess::
 #
@@ -58,10 +58,10 @@ print(f"loss {loss:.4f}")
 #    second one, 784x10, belongs to the weights. What is the first?
 
 
-def provoke(line):
+def provoke(code):
     try:
         with warnings.catch_warnings(action="error"):
-            print("no message:", line())
+            print("no message:", code())
     except Exception as error:
         print(textwrap.fill(f"{type(error).__name__}: {error}", 88))
 
@@ -92,8 +92,8 @@ save_figure(fig, args.output / "error_messages.png")
 # %%
 # Now an axis is missing. Five inputs of ``line`` are taken for one example with five
 # features. The logits of a single image are (10,): such a tensor has no dimension 1,
-# only 0 (from the end: -1). A convolution wants the axis of the batch, too, and one for
-# the channels: "Expected 3D (unbatched) or 4D (batched) input".
+# only 0 (from the end: -1). A convolution takes an image with three axes, the first for
+# its channels, or a batch: "Expected 3D (unbatched) or 4D (batched) input".
 
 line, inputs = nn.Linear(1, 1), torch.arange(5.0)
 provoke(lambda: line(inputs))
@@ -137,11 +137,11 @@ check(bce(logits, targets.reshape(-1, 1).float()), 0.6931)
 # NumPy records nothing for ``backward()``, so a tensor that requires a gradient must be
 # detached first. (On a GPU also ``.cpu()``: "can't convert cuda:0 device type tensor to
 # numpy".) Then ``backward()`` twice: it frees what the forward pass has kept, so each
-# call needs a new forward pass. Does your line with the loss stand above the loop?
+# call needs a new forward pass. In a training loop, compute the loss inside the loop.
 #
 # .. guess::
 #
-#    The mended lines call ``backward()`` twice. How many times the gradient is that?
+#    Two calls of ``backward()`` succeed. Then ``grad`` is how many times the gradient?
 
 provoke(lambda: model(x).numpy())
 check(model(x).detach().numpy()[0, 9], model(x)[0, 9])
@@ -186,8 +186,8 @@ check(loss_fn(loaded(x), y), loss)
 # %%
 # Old programs
 # ------------
-# An old line, its new form with a value, and what your version says of the old one. (Is
-# an accuracy always 0? Old versions divided whole numbers like ``//``.)
+# An old line, its new form with a value, and what your version says of the old one. (In
+# old versions ``/`` divided whole numbers like ``//``: an accuracy below 1 was 0.)
 
 total = nn.MSELoss(reduction="sum")(w, 2 * w).item()
 for old, new, value, code in [

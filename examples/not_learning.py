@@ -189,7 +189,7 @@ def broadcast(logits, y):
 # ------
 # .. guess::
 #
-#    Which answers does each mistake change? And in which copies does the loss fall?
+#    Which answers does each mistake change? With which does the loss fall?
 
 examine("other model", start=other_model)
 examine("softmax", start=softmax)
@@ -208,7 +208,7 @@ save_figure(fig, args.output / "not_learning.png")
 
 # %%
 # Each mistake changes an answer. Where no parameter moves, the loss stays the same to
-# the last digit. In the other four copies it falls, even in ``shuffled``: the network
+# the last digit. With the other four it falls, even with ``shuffled``: the network
 # memorises wrong labels. So a falling loss is no proof.
 
 # %%
@@ -239,7 +239,7 @@ print(total, number)
 # %%
 # Try it
 # ------
-# 1. *Predict.* How many weights and biases has the healthy copy with 100 hidden units,
+# 1. *Predict.* How many weights and biases has the network with 100 hidden units,
 #    and how many has ``listed``? Write it down, then run
 #    ``python examples/not_learning.py --hidden 100``.
 # 2. *Change.* Replace ``nn.Softmax`` by ``nn.LogSoftmax``. Which answers of ``softmax``
