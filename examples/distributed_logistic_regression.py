@@ -16,7 +16,8 @@ in several processes, and say when that pays.
 #
 # .. code-block:: bash
 #
-#     torchrun --standalone --nproc-per-node 2 examples/distributed_logistic_regression.py
+#     torchrun --standalone --nproc-per-node 2 \
+#         examples/distributed_logistic_regression.py
 #
 # Each of them runs the whole script. ``torchrun`` tells it, in environment variables,
 # how to find the others, and ``init_process_group`` connects it with them. Each process
@@ -31,7 +32,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DistributedSampler
 from torchvision.utils import make_grid
 
 import common
@@ -47,8 +47,7 @@ launched = dist.is_torchelastic_launched()  # that is, by torchrun
 if launched:
     if device.type == "cuda":  # each process takes a GPU of its own
         device = common.pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group()
     rank, world_size = dist.get_rank(), dist.get_world_size()
 if rank > 0:
     sys.stdout = None  # now print does nothing
@@ -56,45 +55,35 @@ if rank > 0:
 # %%
 # Data
 # ----
-# The images of logistic regression 3; each process loads all of them. Here is a batch
-# in two shares.
+# The images of logistic regression 3. Each process loads all of them.
 
-train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, device)
-batch = torch.arange(64)
-shares = [batch[0::2], batch[1::2]]
-print(f"{len(train_x)} images; a batch of 64 in shares of {[len(s) for s in shares]}")
+train_x, train_y, *test = load_fashion_mnist(args.sample, device)
 
 # %%
 # The average of two gradients
 # ----------------------------
 # Two images have the gradients 2 and 4. The gradient of their mean loss is the mean, 3.
 # If each process has one of the images, the average of the two processes is 3, too. Is
-# it the same with 32 images in each share? This needs no second process.
+# it the same with 64 images in two shares? That needs no second process. The figure has
+# the shares and the gradients, those for the 784 weights of class 9, ankle boots. A
+# step makes dark weights larger, and bright ones smaller.
 
 torch.manual_seed(args.seed)
 model = nn.Linear(784, 10).to(device)
 loss_fn = nn.CrossEntropyLoss()
+batch = torch.arange(64)
+gradients = []
+for images in (batch[0::2], batch[1::2], batch):
+    loss = loss_fn(model(train_x[images]), train_y[images])
+    gradients += torch.autograd.grad(loss, model.weight)
+first, second, whole = gradients
+average = (first + second) / 2
+print(f"gradients up to {whole.abs().max():.2f}, largest difference between", end=" ")
+print(f"the average and the whole batch {(average - whole).abs().max():.0e}")
 
-
-def gradient(images):
-    model.zero_grad()
-    loss_fn(model(train_x[images]), train_y[images]).backward()
-    return model.weight.grad.clone()
-
-
-first, second = [gradient(share) for share in shares]
-average, whole = (first + second) / 2, gradient(batch)
-print(f"gradients up to {whole.abs().max():.2f}", end=", ")
-print(f"largest difference {(average - whole).abs().max():.0e}")
-
-# %%
-# It is, up to rounding. The figure has the gradients for class 9, ankle boots, as
-# images. A step makes the dark weights larger, and the bright ones smaller.
-
-panels = [make_grid(train_x[share].reshape(-1, 1, 28, 28))[0] for share in shares]
+panels = [make_grid(train_x[i::2][:32].reshape(-1, 1, 28, 28))[0] for i in (0, 1)]
 panels += [values[9].reshape(28, 28) for values in (first, second, average, whole)]
-titles = ["share 1", "share 2", "gradient of share 1", "gradient of share 2"]
-titles += ["average of the two", "gradient of the batch"]
+titles = ["share 1", "share 2", "gradient 1", "gradient 2", "average", "whole batch"]
 fig, axes = plt.subplots(2, 3, figsize=(9, 6), layout="constrained")
 for ax, title, panel in zip(axes.T.flat, titles, panels):
     ax.imshow(panel.cpu().numpy(), cmap="gray")
@@ -111,8 +100,8 @@ if rank == 0:
 # takes the *sum* of its losses, times the number of processes, by the size of the whole
 # batch: 6 times 2/3 is 4, 9 times 2/3 is 6, and the average is 5.
 #
-# The rest is the usual loop. DDP averages in ``backward()``. After each epoch
-# ``all_reduce`` adds up the losses of all processes.
+# All processes draw the same batches, from the same seed, and each takes its share. DDP
+# averages in ``backward()``. ``all_reduce`` adds up the losses of all processes.
 
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 loss_sum = nn.CrossEntropyLoss(reduction="sum")
@@ -139,8 +128,8 @@ for epoch in range(len(history) + 1, args.epochs + 1):
         dist.all_reduce(total)
     seconds.append(time.perf_counter() - start)
     if rank == 0:
-        test = common.evaluate(model, test_x, test_y, loss_fn)
-        history.append((total.item() / len(train_x), *test))
+        train_loss = total.item() / len(train_x)
+        history.append((train_loss, *common.evaluate(model, *test, loss_fn)))
         save_checkpoint(path, args, history, model, optimizer)
         print(f"epoch {epoch:4d}  {LOG_FORMAT.format(*history[-1])}")
 
@@ -148,7 +137,8 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 # Result
 # ------
 # Rank 0 goes on alone. It trains again in one process, from the same start, with the
-# same batches. All epochs agree up to rounding.
+# same batches. All epochs agree up to rounding. (In the ``state_dict`` of ``ddp_model``
+# each name begins with ``module.``; so save ``model``, the one inside.)
 
 if launched:
     dist.destroy_process_group()
@@ -164,12 +154,10 @@ for _ in history:
     start = time.perf_counter()
     train = common.train_epoch(single, train_x, train_y, loss_fn, optimizer, parts)
     times.append(time.perf_counter() - start)
-    test = common.evaluate(single, test_x, test_y, loss_fn)
-    single_history.append((train[0], *test))
+    single_history.append((train[0], *common.evaluate(single, *test, loss_fn)))
 print(f"epoch {len(history):4d}  {LOG_FORMAT.format(*single_history[-1])}  one process")
 difference = (torch.tensor(history) - torch.tensor(single_history)).abs().max()
 print(f"largest difference in all epochs: {difference:.0e}")
-# In the state_dict of ddp_model each name begins with "module."; so save model itself.
 common.save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 # %%
@@ -196,38 +184,28 @@ for name, shortest in speeds.items():
 # %%
 # If the first number is less than twice the second, a part of a step takes as long for
 # few images as for many. An exchange does not depend on the batch, but on the number of
-# parameters. So DDP pays if the last number is above the second: if a step computes for
-# long, such as that of a large network on several GPUs. Compare ``--batch-size 6000``.
-
-# %%
-# With a DistributedSampler
-# -------------------------
+# parameters. So DDP pays if a step computes for long, such as that of a large network
+# on several GPUs: if the last number is above the second. Compare ``--batch-size 6000``.
+#
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
 # There the batch size is that of *each* process: with two, steps of 64 become steps of
 # 128. So the loss is not that of one process, and the learning rate may no longer fit.
-# And without ``set_epoch`` all epochs have the same order: the first images of rank 0.
-
-sampler = DistributedSampler(range(4000), num_replicas=2, rank=0, seed=args.seed)
-print([list(sampler)[:4] for epoch in (1, 2)], "without set_epoch")
-for epoch in (1, 2):
-    sampler.set_epoch(epoch)
-    print(list(sampler)[:4], f"after set_epoch({epoch})")
+# And call ``sampler.set_epoch(epoch)``: without it all epochs have the same order.
 
 # %%
 # In short
 # --------
 # - DDP averages the gradients of all processes: they take the steps of one.
-# - Look at the size of the *whole* batch. If it grows with the number of processes, the
-#   training is another one.
+# - Look at the size of the *whole* batch: if it grows, the training is another one.
 # - DDP pays where a step computes for much longer than it exchanges. Measure it.
 #
 # Next: a tutorial of 2018, and what you need to repeat its numbers.
 #
-# Where to go next: `Learn the Basics
-# <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__ is PyTorch's own
-# first course; `transfer learning
-# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ starts
-# from a network that has seen a million images; `DDP
+# Where to go next:
+# `Learn the Basics <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__
+# is PyTorch's own first course; `transfer learning
+# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ begins
+# with a network that has seen a million images; `DDP
 # <https://docs.pytorch.org/tutorials/beginner/ddp_series_intro.html>`__ goes on to many
 # GPUs; `d2l.ai <https://d2l.ai>`__ is a book with code; `fast.ai
 # <https://course.fast.ai>`__ begins with projects; `Hugging Face
@@ -241,18 +219,20 @@ for epoch in (1, 2):
 # 2. *Change.* In the training loop, replace ``loss * world_size / len(batch)`` by
 #    ``loss / len(batch)``. Run the command with ``--sample`` and with
 #    ``--sample --lr 0.002``. Which of the two prints the losses of task 1, and why?
-# 3. *Write.* Cut the 64 images of *Data* into shares of 40 and 24. Compute ``whole``
-#    from ``gradient(...)`` of these shares, and print the largest difference.
+# 3. *Write.* Make a ``DistributedSampler(range(4000), num_replicas=2, rank=0)``, and
+#    print ``list(sampler)[:4]`` for two epochs, without and with ``set_epoch``.
 
 # %%
 # Answers
 # -------
-# 1. Only the number of processes, the speeds, and the largest difference, which stays
-#    below 0.000001.
+# 1. Only the speeds, the number of processes, and the largest difference in all epochs,
+#    which stays below 0.000001.
 # 2. The second. DDP still divides the sum of the gradients by 2, so each step is half
 #    as large, and twice the rate makes up for that.
-# 3. Each mean gradient counts as often as its share has images. (At the end of the
-#    lesson ``model`` is trained: put these lines below ``whole``.)::
+# 3. Without it both are the same, with it they differ::
 #
-#        a, b = gradient(torch.arange(40)), gradient(torch.arange(40, 64))
-#        print(((40 * a + 24 * b) / 64 - whole).abs().max())
+#        sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
+#        print([list(sampler)[:4] for epoch in (1, 2)])
+#        for epoch in (1, 2):
+#            sampler.set_epoch(epoch)
+#            print(list(sampler)[:4])
