@@ -23,7 +23,6 @@ in several processes, and say when that pays.
 # how to find the others, and ``init_process_group`` connects it with them. Each process
 # has a number, its *rank*. Here only rank 0 prints and saves.
 
-import os
 import sys
 import time
 
@@ -31,7 +30,6 @@ import matplotlib.pyplot as plt
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torchvision.utils import make_grid
 
 import common
@@ -46,7 +44,7 @@ rank, world_size = 0, 1
 launched = dist.is_torchelastic_launched()  # that is, by torchrun
 if launched:
     if device.type == "cuda":  # each process takes a GPU of its own
-        device = common.pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        device = common.pick_device(f"cuda:{dist.get_node_local_rank()}")
     dist.init_process_group()
     rank, world_size = dist.get_rank(), dist.get_world_size()
 if rank > 0:
@@ -55,7 +53,7 @@ if rank > 0:
 # %%
 # Data
 # ----
-# The images of logistic regression 3. Each process loads all of them.
+# The images of logistic regression 3. Each process loads all, and takes its share.
 
 train_x, train_y, *test = load_fashion_mnist(args.sample, device)
 
@@ -65,8 +63,8 @@ train_x, train_y, *test = load_fashion_mnist(args.sample, device)
 # Two images have the gradients 2 and 4. The gradient of their mean loss is the mean, 3.
 # If each process has one of the images, the average of the two processes is 3, too. Is
 # it the same with 64 images in two shares? That needs no second process. The figure has
-# the shares and the gradients, those for the 784 weights of class 9, ankle boots. A
-# step makes dark weights larger, and bright ones smaller.
+# the shares and the gradients, those for the 784 weights of class 9, ankle boots. The
+# darker a pixel, the more a step adds to its weight.
 
 torch.manual_seed(args.seed)
 model = nn.Linear(784, 10).to(device)
@@ -75,20 +73,19 @@ batch = torch.arange(64)
 gradients = []
 for images in (batch[0::2], batch[1::2], batch):
     loss = loss_fn(model(train_x[images]), train_y[images])
-    gradients += torch.autograd.grad(loss, model.weight)
+    gradients.append(torch.autograd.grad(loss, model.weight)[0])
 first, second, whole = gradients
 average = (first + second) / 2
-print(f"gradients up to {whole.abs().max():.2f}, largest difference between", end=" ")
-print(f"the average and the whole batch {(average - whole).abs().max():.0e}")
+largest, apart = whole.abs().max(), (average - whole).abs().max()
+print(f"gradients up to {largest:.2f}; average and whole batch differ by {apart:.0e}")
 
-panels = [make_grid(train_x[i::2][:32].reshape(-1, 1, 28, 28))[0] for i in (0, 1)]
+panels = [make_grid(train_x[i::2][:32].reshape(-1, 1, 28, 28), 6)[0] for i in (0, 1)]
 panels += [values[9].reshape(28, 28) for values in (first, second, average, whole)]
 titles = ["share 1", "share 2", "gradient 1", "gradient 2", "average", "whole batch"]
 fig, axes = plt.subplots(2, 3, figsize=(9, 6), layout="constrained")
 for ax, title, panel in zip(axes.T.flat, titles, panels):
     ax.imshow(panel.cpu().numpy(), cmap="gray")
-    ax.set_title(title)
-    ax.axis("off")
+    ax.set(title=title, xticks=[], yticks=[])
 if rank == 0:
     common.save_figure(fig, args.output / "distributed_logistic_regression.png")
 
@@ -109,36 +106,35 @@ path = args.output / "distributed_logistic_regression.checkpoint"
 history = load_checkpoint(path, args, model, optimizer)  # empty without --resume
 ddp_model = model
 if launched:
-    ddp_model = DistributedDataParallel(model)
+    ddp_model = nn.parallel.DistributedDataParallel(model)
     ddp_model(train_x[:1]).sum().backward()  # for --resume: see docs/distributed.rst
 
-LOG_FORMAT = "train loss {:.4f}  test loss {:.4f} acc {:.4f}"
-seconds = []
+seconds = torch.nan
 for epoch in range(len(history) + 1, args.epochs + 1):
     start = time.perf_counter()
-    total = torch.zeros(1, device=device)
+    train_loss = torch.zeros(1, device=device)
     for batch in common.batches(len(train_x), args.batch_size):
         share = batch[rank::world_size].to(device)  # may be empty
         loss = loss_sum(ddp_model(train_x[share]), train_y[share])
         optimizer.zero_grad()
         (loss * world_size / len(batch)).backward()
         optimizer.step()
-        total += loss.detach()
+        train_loss += loss.detach() / len(train_x)
     if launched:
-        dist.all_reduce(total)
-    seconds.append(time.perf_counter() - start)
+        dist.all_reduce(train_loss)
+    seconds = time.perf_counter() - start  # of the last epoch
     if rank == 0:
-        train_loss = total.item() / len(train_x)
-        history.append((train_loss, *common.evaluate(model, *test, loss_fn)))
+        history.append((train_loss.item(), *common.evaluate(model, *test, loss_fn)))
         save_checkpoint(path, args, history, model, optimizer)
-        print(f"epoch {epoch:4d}  {LOG_FORMAT.format(*history[-1])}")
+        numbers = "train loss {:.4f}  test loss {:.4f}  accuracy {:.4f}"
+        print(f"epoch {epoch:4d}", numbers.format(*history[-1]))
 
 # %%
 # Result
 # ------
-# Rank 0 goes on alone. It trains again in one process, from the same start, with the
-# same batches. All epochs agree up to rounding. (In the ``state_dict`` of ``ddp_model``
-# each name begins with ``module.``; so save ``model``, the one inside.)
+# Rank 0 goes on alone. It trains again, from the same start, with the same batches.
+# All epochs should agree up to rounding. (Save ``model``, not ``ddp_model``, in whose
+# ``state_dict`` each name begins with ``module.``.)
 
 if launched:
     dist.destroy_process_group()
@@ -148,44 +144,38 @@ if rank > 0:
 torch.manual_seed(args.seed)
 single = nn.Linear(784, 10).to(device)
 optimizer = torch.optim.SGD(single.parameters(), lr=args.lr)
-single_history, times = [], []
+single_history = []
 for _ in history:
     parts = common.batches(len(train_x), args.batch_size)
-    start = time.perf_counter()
     train = common.train_epoch(single, train_x, train_y, loss_fn, optimizer, parts)
-    times.append(time.perf_counter() - start)
     single_history.append((train[0], *common.evaluate(single, *test, loss_fn)))
-print(f"epoch {len(history):4d}  {LOG_FORMAT.format(*single_history[-1])}  one process")
 difference = (torch.tensor(history) - torch.tensor(single_history)).abs().max()
-print(f"largest difference in all epochs: {difference:.0e}")
+print(f"one process: accuracy {single_history[-1][2]:.4f}, differs by {difference:.0e}")
 common.save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 # %%
 # Does it pay?
 # ------------
-# Each of two processes computes half of each batch. How fast is one process alone with
-# half of each batch? Two can hardly be faster: they exchange gradients, too.
-#
 # .. guess::
 #
-#    Does it take twice as many steps per second as with whole batches? And are two
-#    processes twice as fast as one?
+#    Each of two processes computes half of each batch. Does one process alone take
+#    twice as many steps per second with half of each batch? Two can hardly be faster:
+#    they exchange gradients, too.
 
-start = time.perf_counter()
-half = [batch[::2] for batch in parts]
-common.train_epoch(single, train_x, train_y, loss_fn, optimizer, half)
-speeds = {"one process, half batches": time.perf_counter() - start}
-speeds["one process"] = min(times)
-if seconds:
-    speeds[f"this run, processes: {world_size}"] = min(seconds)
-for name, shortest in speeds.items():
-    print(f"{name:26} {len(parts) / shortest:6.0f} steps per second")
+times = {f"this run, processes: {world_size}": seconds}
+for name, step in ("one process, half batches", 2), ("one process", 1):
+    start = time.perf_counter()
+    shares = [batch[::step] for batch in parts]
+    common.train_epoch(single, train_x, train_y, loss_fn, optimizer, shares)
+    times[name] = time.perf_counter() - start
+for name, duration in times.items():
+    print(f"{name:26}{len(parts) / duration:7.0f} steps per second")
 
 # %%
-# If the first number is less than twice the second, a part of a step takes as long for
-# few images as for many. An exchange does not depend on the batch, but on the number of
-# parameters. So DDP pays if a step computes for long, such as that of a large network
-# on several GPUs: if the last number is above the second. Compare ``--batch-size 6000``.
+# If half batches are not twice as fast, a part of a step takes as long for few images
+# as for many. The exchange comes on top: it takes as long for a small batch as for a
+# large one. DDP pays if the first number is above the last. That is so where a step
+# computes for long, as in large networks on several GPUs. Try ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
 # There the batch size is that of *each* process: with two, steps of 64 become steps of
@@ -201,15 +191,14 @@ for name, shortest in speeds.items():
 #
 # Next: a tutorial of 2018, and what you need to repeat its numbers.
 #
-# Where to go next:
-# `Learn the Basics <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__
-# is PyTorch's own first course; `transfer learning
-# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ begins
-# with a network that has seen a million images; `DDP
-# <https://docs.pytorch.org/tutorials/beginner/ddp_series_intro.html>`__ goes on to many
-# GPUs; `d2l.ai <https://d2l.ai>`__ is a book with code; `fast.ai
-# <https://course.fast.ai>`__ begins with projects; `Hugging Face
-# <https://huggingface.co/learn>`__ teaches language models.
+# Where to go next: `Learn the Basics
+# <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__ is PyTorch's own
+# first course; `transfer learning
+# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ takes
+# a network that has seen a million images; `Distributed
+# <https://docs.pytorch.org/tutorials/distributed.html>`__ is for many GPUs; `d2l.ai
+# <https://d2l.ai>`__ is a book with code; `fast.ai <https://course.fast.ai>`__ begins
+# with projects; `Hugging Face <https://huggingface.co/learn>`__ has language models.
 
 # %%
 # Try it
@@ -219,20 +208,15 @@ for name, shortest in speeds.items():
 # 2. *Change.* In the training loop, replace ``loss * world_size / len(batch)`` by
 #    ``loss / len(batch)``. Run the command with ``--sample`` and with
 #    ``--sample --lr 0.002``. Which of the two prints the losses of task 1, and why?
-# 3. *Write.* Make a ``DistributedSampler(range(4000), num_replicas=2, rank=0)``, and
-#    print ``list(sampler)[:4]`` for two epochs, without and with ``set_epoch``.
+# 3. *Write.* Where the average is computed, take the shares ``batch[:40]`` and
+#    ``batch[40:]``, and correct ``average``. Is it the gradient of the batch again?
 
 # %%
 # Answers
 # -------
-# 1. Only the speeds, the number of processes, and the largest difference in all epochs,
+# 1. Only the speeds, the number of processes, and the difference from one process,
 #    which stays below 0.000001.
 # 2. The second. DDP still divides the sum of the gradients by 2, so each step is half
 #    as large, and twice the rate makes up for that.
-# 3. Without it both are the same, with it they differ::
-#
-#        sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
-#        print([list(sampler)[:4] for epoch in (1, 2)])
-#        for epoch in (1, 2):
-#            sampler.set_epoch(epoch)
-#            print(list(sampler)[:4])
+# 3. Yes, with ``average = (40 * first + 24 * second) / 64``: each mean counts as often
+#    as its share has images.
