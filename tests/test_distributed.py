@@ -11,14 +11,16 @@ import time
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
+from torch.utils.data import DataLoader, DistributedSampler
 
-from conftest import HANG, ROOT, environment, error_line
+from conftest import HANG, ROOT, environment, error_line, run_changed
 from lesson_data import load_fashion_mnist
 
 NAME = "distributed_logistic_regression"
 LESSON = (ROOT / f"examples/{NAME}.py").read_text("utf-8")
-PAGE = (ROOT / "docs/distributed.rst").read_text("utf-8").replace("\\\n", "")
-TWO, RESUME, RESTARTS, MACHINES = re.findall(r"^    (torchrun .*)", LESSON + PAGE, re.M)
+PAGE = (ROOT / "docs/distributed.rst").read_text("utf-8")
+LINES = re.sub(r"\\\n#? *", "", LESSON + PAGE)  # commands of two lines become one
+TWO, RESUME, RESTARTS, MACHINES = re.findall(r"^#? +(torchrun .*)", LINES, re.M)
 VARIABLE = dict(re.findall(r"^    export (\w+)=(.+)", PAGE, re.M))
 # 3 x 1333 + 1 = 4000 images: the last batch has one, and so some shares are empty.
 RECIPE = "--sample --batch-size 1333 --lr 0.01 --epochs 60"
@@ -74,23 +76,32 @@ def result(output):
     return history, (output / f"{NAME}.pth").read_bytes()
 
 
+def start(seed):
+    torch.manual_seed(seed)
+    return [p.data.double() for p in torch.nn.Linear(784, 10).parameters()]
+
+
+def gradients(x, y, weight, bias):
+    error = ((x @ weight.T + bias).softmax(1) - one_hot(y, 10)) / len(y)
+    return error.T @ x, error.sum(0)
+
+
 def check(output, lr=0.01, batch_size=1333, seed=0):
     """Compare with softmax regression by its formula, in float64, to 1e-6."""
     ours, theirs = torch.tensor(result(output)[0]).double(), []
     x, y, test_x, test_y = load_fashion_mnist(True, "cpu")
-    torch.manual_seed(seed)
-    weight, bias = (p.data.double() for p in torch.nn.Linear(784, 10).parameters())
+    x, test_x, (weight, bias) = x.double(), test_x.double(), start(seed)
     logits = torch.empty(len(y), 10, dtype=torch.double)
     for _ in ours:
         for batch in torch.randperm(len(y)).split(batch_size):
-            images = x[batch].double()
-            logits[batch] = images @ weight.T + bias
-            error = (logits[batch].softmax(1) - one_hot(y[batch], 10)) / len(batch)
-            weight, bias = weight - lr * error.T @ images, bias - lr * error.sum(0)
-        for o, t in (logits, y), (test_x.double() @ weight.T + bias, test_y):
-            theirs += [cross_entropy(o, t), (o.argmax(1) == t).double().mean()]
-    apart = (ours.flatten() - torch.stack(theirs)).abs().view(-1, 2)
-    assert (apart <= torch.tensor([1e-6, 1.1e-3])).all()  # accuracies: an image
+            logits[batch] = x[batch] @ weight.T + bias
+            steps = gradients(x[batch], y[batch], weight, bias)
+            weight, bias = weight - lr * steps[0], bias - lr * steps[1]
+        test = test_x @ weight.T + bias
+        theirs += [cross_entropy(logits, y), cross_entropy(test, test_y)]
+        theirs += [(test.argmax(1) == test_y).double().mean()]
+    apart = (ours.flatten() - torch.stack(theirs)).abs().view(-1, 3)
+    assert (apart <= torch.tensor([1e-6, 1e-6, 1.1e-3])).all()  # accuracy: an image
     model = torch.load(output / f"{NAME}.pth")
     assert torch.allclose(model["weight"].double(), weight, rtol=0, atol=1e-6)
 
@@ -100,13 +111,41 @@ def two(tmp_path_factory):
     output = tmp_path_factory.mktemp("two") / "outputs"
     text = Run(output, TWO, RECIPE).text()
     assert len(re.findall(r"^epoch    1 .*\d$", text, re.M)) == 1  # by rank 0 alone
-    assert float(re.search(r"largest difference .*: (.*)", text)[1]) < 1e-6
+    assert float(re.search(r"one process: .* differs by (.*)", text)[1]) < 1e-6
+    assert len(re.findall(r" [1-9]\d* steps per second$", text, re.M)) == 3
+    check(output)
     return output
 
 
-def test_many_processes_are_one(lesson, two):
-    check(lesson(NAME, *RECIPE.split()).output)  # without torchrun
-    check(two)
+@pytest.mark.parametrize("seed", [0, *map(late, (1, 2, 3, 7))])
+def test_one_process(lesson, seed):
+    """Its steps, and the gradients of two shares and of the batch, by the formula."""
+    run = lesson(NAME, *RECIPE.split(), "--seed", seed)
+    check(run.output, seed=seed)
+    x, y, *_ = load_fashion_mnist(True, "cpu")
+    rows = {"first": range(0, 64, 2), "second": range(1, 64, 2), "average": range(64)}
+    for name, share in rows.items():
+        expected, _ = gradients(x[[*share]].double(), y[[*share]], *start(seed))
+        assert torch.allclose(run.vars[name].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_unequal_shares(lesson, output):
+    """Task 3: without the weights of the answer, the average is another gradient."""
+    change = "(batch[0::2], batch[1::2], batch)", "(batch[:40], batch[40:], batch)"
+    run = run_changed(NAME, output, change, "--sample", "--epochs", 1).vars
+    assert (run["average"] - run["whole"]).abs().max() > 1e-3
+    exec(re.search("``(average = .*)``", LESSON)[1], run)
+    assert torch.allclose(run["average"], run["whole"], rtol=0, atol=1e-6)
+
+
+def test_distributed_sampler():
+    """With two, half as many steps; one order, unless set_epoch is called."""
+    sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
+    order = [*sampler]
+    assert len(DataLoader(range(4000), 64, sampler=sampler)) == 4000 // 128 + 1
+    assert [*sampler] == order
+    sampler.set_epoch(1)
+    assert [*sampler] != order
 
 
 @pytest.mark.slow
@@ -121,14 +160,15 @@ def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
 
 
 def test_ctrl_c_and_resume(output, two):
-    """Task 3: it ends with a line; then 2 processes give the same bits, 3 agree."""
+    """It ends with a line; then 2 processes give the same bits, 3 agree."""
     run = Run(output, TWO, RECIPE)
     run.wait("epoch    4 ")
     run.agents[0].send_signal(signal.SIGINT)  # to torchrun alone, as a terminal does
     _, stderr = run.end()
     assert (stderr.count("interrupted"), stderr.count("[rank")) == (1, 0)
     other = shutil.copytree(output, output.with_name("other"))
-    assert Run(output, RESUME, RECIPE).text().count("continuing") == 1
+    only_one = "path = args.output", "path = args.output / ('nothing here' * rank)"
+    assert Run(output, RESUME, RECIPE, only_one).text().count("continuing") == 1
     assert result(output) == result(two)
     Run(other, RESUME.replace("2", "3"), RECIPE).text()
     check(other)
@@ -156,17 +196,17 @@ def test_restarts(output, two, machines, kills):
     assert len(set(epochs)) == len(epochs) >= 60 - kills  # no saved epoch is lost
 
 
-USE, E = "from checkpoint", "os.environ['TORCHELASTIC_"
+USE, E = "from checkpoint", "import os; os.environ['TORCHELASTIC_"
 SLOW = TWO.replace("torchrun", "torchrun --monitor-interval 5")
-T = '"gloo", timeout=dist.constants.default_pg_timeout / 360)'  # 5 seconds
+INIT, LOOP = "init_process_group()", "train_loss = torch.zeros"
+STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seconds
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
     ".checkpoint": (TWO, "--sample"),  # there is a folder of that name
-    "[0, 1]": (TWO, "--sample", ("len(history))", "len(history) + rank)")),
-    "eth99": (TWO, "", (USE, f"os.environ['GLOO_SOCKET_IFNAME'] = 'eth99'\n{USE}")),
+    "eth99": (TWO, "", (USE, f"{E[:21]}['GLOO_SOCKET_IFNAME'] = 'eth99'\n{USE}")),
     "--max-restarts": (TWO, "", (USE, f"{E}MAX_RESTARTS'] = '1'\n{USE}")),
-    "by peer": (SLOW, "--sample", ("seen = []", "rank and os._exit(9); seen = []")),
-    "5000ms": (SLOW, "--sample", ('"gloo")', f"{T}; time.sleep(99 * dist.get_rank())")),
+    "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
+    "5000ms": (SLOW, "--sample", (INIT, f"{STUCK}; time.sleep(99 * dist.get_rank())")),
 }
 
 
@@ -177,6 +217,26 @@ def test_one_line(output, word):
     assert (code, stderr.count("[rank")) == (1, 0)  # "[rank" marks a traceback
     ours = re.sub(r"^[IWE]\d{4} .*\n", "", stderr.partition("Traceback")[0], flags=re.M)
     error_line(ours, word)
+
+
+def test_unequal_shares(lesson, output):
+    """Task 3: without the weights of the answer, the average is another gradient."""
+    change = "(batch[0::2], batch[1::2], batch)", "(batch[:40], batch[40:], batch)"
+    run = run_changed(NAME, output, change, "--sample", "--epochs", 1).vars
+    assert (run["average"] - run["whole"]).abs().max() > 1e-3
+    exec(re.search("``(average = .*)``", LESSON)[1], run)
+    assert torch.allclose(run["average"], run["whole"], rtol=0, atol=1e-6)
+
+
+def test_distributed_sampler():
+    """Half as many steps, all images once, one order unless set_epoch is called."""
+    samplers = [DistributedSampler(range(4000), 2, rank) for rank in range(2)]
+    order = [list(sampler) for sampler in samplers]
+    assert [len(DataLoader(range(4000), 64, sampler=s)) for s in samplers] == [32, 32]
+    assert sorted(sum(order, [])) == [*range(4000)]
+    assert list(samplers[0]) == order[0]
+    samplers[0].set_epoch(1)
+    assert list(samplers[0]) != order[0]
 
 
 @pytest.mark.slow
