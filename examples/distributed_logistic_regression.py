@@ -94,8 +94,8 @@ if rank == 0:
 # --------
 # Shares can be unequal. With the gradients 2 and 4 in one share and 9 in the other, the
 # mean of the batch is 5, but the average of the means 3 and 9 is 6. So each process
-# takes the *sum* of its losses, times the number of processes, by the size of the whole
-# batch: 6 times 2/3 is 4, 9 times 2/3 is 6, and the average is 5.
+# takes the *sum* of its losses, times the number of processes, divided by the size of
+# the whole batch: 6 times 2/3 is 4, 9 times 2/3 is 6, and the average is 5.
 #
 # All processes draw the same batches, from the same seed, and each takes its share. DDP
 # averages in ``backward()``. ``all_reduce`` adds up the losses of all processes.
@@ -132,9 +132,9 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 # %%
 # Result
 # ------
-# Rank 0 goes on alone. It trains again, from the same start, with the same batches.
-# All epochs should agree up to rounding. (Save ``model``, not ``ddp_model``, in whose
-# ``state_dict`` each name begins with ``module.``.)
+# Rank 0 goes on alone: it trains again in one process, from the same start, with the
+# same batches. The numbers of all epochs should agree up to rounding. (Save ``model``,
+# not ``ddp_model``, in whose ``state_dict`` each name begins with ``module.``.)
 
 if launched:
     dist.destroy_process_group()
@@ -178,9 +178,9 @@ for name, duration in times.items():
 # computes for long, as in large networks on several GPUs. Try ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
-# There the batch size is that of *each* process: with two, steps of 64 become steps of
-# 128. So the loss is not that of one process, and the learning rate may no longer fit.
-# And call ``sampler.set_epoch(epoch)``: without it all epochs have the same order.
+# There the batch size is that of *each* process: with two of them, a step of 64 images
+# has 128. So the loss is not that of one process, and the learning rate may no longer
+# fit. And call ``sampler.set_epoch(epoch)``: without it all epochs have the same order.
 
 # %%
 # In short
@@ -198,13 +198,13 @@ for name, duration in times.items():
 # a network that has seen a million images; `Distributed
 # <https://docs.pytorch.org/tutorials/distributed.html>`__ is for many GPUs; `d2l.ai
 # <https://d2l.ai>`__ is a book with code; `fast.ai <https://course.fast.ai>`__ begins
-# with projects; `Hugging Face <https://huggingface.co/learn>`__ has language models.
+# with projects; `Hugging Face <https://huggingface.co/learn>`__ is on language models.
 
 # %%
 # Try it
 # ------
-# 1. *Predict.* Run the command of *Setup* with ``--sample``, and then with
-#    ``--nproc-per-node 3`` instead of 2. Which of the printed numbers change?
+# 1. *Predict.* Run the command of *Setup* with ``--sample``. Which of its numbers will
+#    change with three processes? Write them down, then run it: ``--nproc-per-node 3``.
 # 2. *Change.* In the training loop, replace ``loss * world_size / len(batch)`` by
 #    ``loss / len(batch)``. Run the command with ``--sample`` and with
 #    ``--sample --lr 0.002``. Which of the two prints the losses of task 1, and why?
