@@ -101,7 +101,7 @@ def load_checkpoint(
     found = [load(path) if wanted and os.environ.get("RANK", "0") == "0" else None]
     if LAUNCHED:  # all processes continue from what the first one has found
         torch.distributed.broadcast_object_list(found, src=0)
-    if not (checkpoint := found[0]):
+    if (checkpoint := found[0]) is None and not args.resume:
         return []
     try:
         if not args.resume and checkpoint["run_id"] != RUN_ID:
