@@ -8,8 +8,6 @@ processes and threads.
 import contextlib
 import io
 import os
-import sys
-import time
 import zipfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -20,13 +18,14 @@ import torch
 from torch.nn import Module
 from torch.optim import Optimizer
 
-import cli
-from cli import fail
+from cli import LAUNCHED, fail
 
 MAY_DIFFER = {"device", "epochs", "output", "resume"}  # between the two runs
-# Set by torchrun, and the same when it restarts a run.
-RESTARTS = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
-RUN_ID = os.environ["TORCHELASTIC_RUN_ID"] if RESTARTS else ""
+RUN_ID = ""  # by which a run that torchrun has restarted knows its checkpoint
+if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+    RUN_ID = os.environ["TORCHELASTIC_RUN_ID"]
+    if os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True":  # docs/distributed.rst
+        fail("--max-restarts needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1", code=2)
 
 
 @contextlib.contextmanager
@@ -98,9 +97,12 @@ def load_checkpoint(
     That is an empty list for a new run. A run continues with ``--resume``, or if
     torchrun has restarted it. Ends the program if the checkpoint cannot be used.
     """
-    if not args.resume and not (RUN_ID and path.exists()):
+    wanted = args.resume or (RUN_ID and path.exists())
+    found = [load(path) if wanted and os.environ.get("RANK", "0") == "0" else None]
+    if LAUNCHED:  # all processes continue from what the first one has found
+        torch.distributed.broadcast_object_list(found, src=0)
+    if (checkpoint := found[0]) is None and not args.resume:
         return []
-    checkpoint = load(path)
     try:
         if not args.resume and checkpoint["run_id"] != RUN_ID:
             return []
@@ -115,20 +117,3 @@ def load_checkpoint(
         fail(f"{path} is not a checkpoint of this lesson: {error!r}")
     print(f"continuing after epoch {len(history)}")
     return history
-
-
-# torchrun ends all processes when the first of them ends. So that one reports an error.
-def _end_worker(line, code):
-    if os.environ["LOCAL_RANK"] != "0":
-        time.sleep(10)
-    print(line, file=sys.stderr, flush=True)
-    os._exit(code)  # sys.exit would wait for the threads of torch.distributed
-
-
-def _no_fault_of_a_worker(error):
-    lost_peer = "gloo" in str(error) or "torch.distributed" in str(type(error))
-    return isinstance(error, OSError) or lost_peer
-
-
-if "TORCHELASTIC_RUN_ID" in os.environ:
-    cli.end, cli.no_fault = _end_worker, _no_fault_of_a_worker

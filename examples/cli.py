@@ -4,9 +4,11 @@ Exit codes: 2 for the command line, 130 for Ctrl-C, 141 for a closed pipe, else 
 """
 
 import argparse
+import atexit
 import os
 import signal
 import sys
+import time
 from argparse import Namespace
 from functools import partial
 from glob import glob
@@ -19,6 +21,9 @@ import torch
 # Data and outputs are beside examples/, or beside this file where it was downloaded.
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent if (HERE.parent / "data/published_runs.json").exists() else HERE
+LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, as one of many processes
+if LAUNCHED:  # a normal exit can crash while threads of torch.distributed still run
+    atexit.register(lambda: os._exit(hasattr(sys, "last_value")))  # 1 after a traceback
 
 HELP = {
     "epochs": "passes over the training data",
@@ -37,19 +42,11 @@ HELP = {
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """End the program with one line on stderr; ``code`` is 2 for the command line."""
-    end("error: " + " ".join(str(message).split())[:500], code)
-
-
-# In a process of torchrun, checkpoint.py puts others in place of these two.
-def end(line: str, code: int) -> NoReturn:
-    """Print ``line`` on stderr and exit."""
-    print(line, file=sys.stderr)
-    sys.exit(code)
-
-
-def no_fault(error: BaseException) -> bool:
-    """Say if ``error`` is no fault of the program, but a full disk, a missing file."""
-    return isinstance(error, OSError)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        time.sleep(10)  # torchrun ends all when one ends: the first is to report
+    line = "error: " + " ".join(str(message).split())[:500]
+    print(line, file=sys.stderr, flush=True)
+    (os._exit if LAUNCHED else sys.exit)(code)
 
 
 def positive_int(text):
@@ -125,7 +122,8 @@ def _on_interrupt(hint, *_):
 def _on_exception(kind, error, traceback):
     if issubclass(kind, BrokenPipeError):  # as in: python lesson.py | head
         os._exit(141)
-    if no_fault(error):
+    lost_process = "gloo" in str(error) or "torch.distributed" in str(kind)
+    if isinstance(error, OSError) or lost_process:  # no fault of the program
         sys.stderr, sys.stdout = sys.__stderr__, None  # no prefix, no flush at the end
         fail(str(error).partition("\n")[0])
     sys.__excepthook__(kind, error, traceback)

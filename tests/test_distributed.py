@@ -11,14 +11,16 @@ import time
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
+from torch.utils.data import DistributedSampler
 
 from conftest import HANG, ROOT, environment, error_line
 from lesson_data import load_fashion_mnist
 
 NAME = "distributed_logistic_regression"
 LESSON = (ROOT / f"examples/{NAME}.py").read_text("utf-8")
-PAGE = (ROOT / "docs/distributed.rst").read_text("utf-8").replace("\\\n", "")
-TWO, RESUME, RESTARTS, MACHINES = re.findall(r"^    (torchrun .*)", LESSON + PAGE, re.M)
+PAGE = (ROOT / "docs/distributed.rst").read_text("utf-8")
+LINES = re.sub(r"\\\n#? *", "", LESSON + PAGE)  # commands of two lines become one
+TWO, RESUME, RESTARTS, MACHINES = re.findall(r"^#? +(torchrun .*)", LINES, re.M)
 VARIABLE = dict(re.findall(r"^    export (\w+)=(.+)", PAGE, re.M))
 # 3 x 1333 + 1 = 4000 images: the last batch has one, and so some shares are empty.
 RECIPE = "--sample --batch-size 1333 --lr 0.01 --epochs 60"
@@ -31,12 +33,11 @@ AGENTS = []
 @pytest.fixture(scope="module", autouse=True)
 def no_process_remains():
     yield
-    for agent in AGENTS:
-        if agent.poll() is None:
-            agent.send_signal(signal.SIGSTOP)  # so that it restarts nothing
-            subprocess.run(["pkill", "-9", "-P", str(agent.pid)])
-            agent.kill()
-            agent.wait()
+    for agent in [agent for agent in AGENTS if agent.poll() is None]:
+        agent.send_signal(signal.SIGSTOP)  # so that it restarts nothing
+        subprocess.run(["pkill", "-9", "-P", str(agent.pid)])
+        agent.kill()
+        agent.wait()
 
 
 class Run:  # of a command in the lesson or on its page, perhaps in a changed lesson
@@ -87,10 +88,11 @@ def check(output, lr=0.01, batch_size=1333, seed=0):
             logits[batch] = images @ weight.T + bias
             error = (logits[batch].softmax(1) - one_hot(y[batch], 10)) / len(batch)
             weight, bias = weight - lr * error.T @ images, bias - lr * error.sum(0)
-        for o, t in (logits, y), (test_x.double() @ weight.T + bias, test_y):
-            theirs += [cross_entropy(o, t), (o.argmax(1) == t).double().mean()]
-    apart = (ours.flatten() - torch.stack(theirs)).abs().view(-1, 2)
-    assert (apart <= torch.tensor([1e-6, 1.1e-3])).all()  # accuracies: an image
+        test = test_x.double() @ weight.T + bias
+        theirs += [cross_entropy(logits, y), cross_entropy(test, test_y)]
+        theirs += [(test.argmax(1) == test_y).double().mean()]
+    apart = (ours.flatten() - torch.stack(theirs)).abs().view(-1, 3)
+    assert (apart <= torch.tensor([1e-6, 1e-6, 1.1e-3])).all()  # accuracy: an image
     model = torch.load(output / f"{NAME}.pth")
     assert torch.allclose(model["weight"].double(), weight, rtol=0, atol=1e-6)
 
@@ -100,13 +102,33 @@ def two(tmp_path_factory):
     output = tmp_path_factory.mktemp("two") / "outputs"
     text = Run(output, TWO, RECIPE).text()
     assert len(re.findall(r"^epoch    1 .*\d$", text, re.M)) == 1  # by rank 0 alone
-    assert float(re.search(r"largest difference .*: (.*)", text)[1]) < 1e-6
+    assert float(re.search(r"one process: .* differs by (.*)", text)[1]) < 1e-6
+    assert len(re.findall(r" [1-9]\d* steps per second$", text, re.M)) == 3
+    check(output)
     return output
 
 
-def test_many_processes_are_one(lesson, two):
-    check(lesson(NAME, *RECIPE.split()).output)  # without torchrun
-    check(two)
+@pytest.mark.parametrize("seed", [0, *map(late, (1, 2, 3, 7))])
+def test_one_process(lesson, seed):
+    """Its gradients are means of those of each image; so is the answer to task 3."""
+    run = lesson(NAME, *RECIPE.split(), "--seed", seed)
+    check(run.output, seed=seed)
+    torch.manual_seed(seed)
+    x, y = run.vars["train_x"][:64], run.vars["train_y"][:64]
+    error = torch.nn.Linear(784, 10)(x).softmax(1) - one_hot(y, 10)
+    each = error.detach()[:, :, None] * x[:, None]
+    task = {"first": each[:40].mean(0), "second": each[40:].mean(0)}
+    exec(re.search("``(average = .*)``", LESSON)[1], task)
+    ours = *map(run.vars.get, ("first", "second", "average")), task["average"]
+    means = [rows.mean(0) for rows in (each[0::2], each[1::2], each, each)]
+    assert torch.allclose(torch.stack(ours), torch.stack(means), rtol=0, atol=1e-6)
+
+
+def test_distributed_sampler():
+    sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
+    orders = [[*sampler], [*sampler], sampler.set_epoch(1) or [*sampler]]
+    assert orders[0] == orders[1] != orders[2]
+    assert len(orders[0]) == 2000
 
 
 @pytest.mark.slow
@@ -121,14 +143,15 @@ def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
 
 
 def test_ctrl_c_and_resume(output, two):
-    """Task 3: it ends with a line; then 2 processes give the same bits, 3 agree."""
+    """It ends with a line; then 2 processes give the same bits, 3 agree."""
     run = Run(output, TWO, RECIPE)
     run.wait("epoch    4 ")
     run.agents[0].send_signal(signal.SIGINT)  # to torchrun alone, as a terminal does
     _, stderr = run.end()
     assert (stderr.count("interrupted"), stderr.count("[rank")) == (1, 0)
     other = shutil.copytree(output, output.with_name("other"))
-    assert Run(output, RESUME, RECIPE).text().count("continuing") == 1
+    only_one = "path = args.output", "path = args.output / ('nothing here' * rank)"
+    assert Run(output, RESUME, RECIPE, only_one).text().count("continuing") == 1
     assert result(output) == result(two)
     Run(other, RESUME.replace("2", "3"), RECIPE).text()
     check(other)
@@ -156,17 +179,17 @@ def test_restarts(output, two, machines, kills):
     assert len(set(epochs)) == len(epochs) >= 60 - kills  # no saved epoch is lost
 
 
-USE, E = "from checkpoint", "os.environ['TORCHELASTIC_"
 SLOW = TWO.replace("torchrun", "torchrun --monitor-interval 5")
-T = '"gloo", timeout=dist.constants.default_pg_timeout / 360)'  # 5 seconds
+INIT, LOOP, USE = "init_process_group()", "train_loss = torch.zeros", "from checkpoint"
+STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seconds
+ENV = "import os; os.environ['{}'] = '{}'\n" + USE
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
     ".checkpoint": (TWO, "--sample"),  # there is a folder of that name
-    "[0, 1]": (TWO, "--sample", ("len(history))", "len(history) + rank)")),
-    "eth99": (TWO, "", (USE, f"os.environ['GLOO_SOCKET_IFNAME'] = 'eth99'\n{USE}")),
-    "--max-restarts": (TWO, "", (USE, f"{E}MAX_RESTARTS'] = '1'\n{USE}")),
-    "by peer": (SLOW, "--sample", ("seen = []", "rank and os._exit(9); seen = []")),
-    "5000ms": (SLOW, "--sample", ('"gloo")', f"{T}; time.sleep(99 * dist.get_rank())")),
+    "eth99": (TWO, "", (USE, ENV.format("GLOO_SOCKET_IFNAME", "eth99"))),
+    "--max-restarts": (TWO, "", (USE, ENV.format("TORCHELASTIC_MAX_RESTARTS", 1))),
+    "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
+    "5000ms": (SLOW, "--sample", (INIT, f"{STUCK}; time.sleep(99 * dist.get_rank())")),
 }
 
 
