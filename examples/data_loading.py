@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from cli import HERE, parse_args
+from cli import HERE, fail, parse_args
 from common import compare, pick_device, save_figure
 from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
 
@@ -52,6 +52,8 @@ if folder is None:
         Image.fromarray(image.numpy()).save(path)
 
 files = ImageFolder(folder, transform=transforms.ToTensor())
+if len(files.classes) < 2:
+    fail(f"{folder} has one class only, {files.classes[0]}")
 print(len(files), "images of", len(files.classes), "classes")
 fig = plt.figure(figsize=(10, 4.4))
 for k, name in enumerate(files.classes[:10]):
@@ -89,7 +91,8 @@ class Clothes(Dataset):
 # ----------
 # ``ImageFolder`` is such a ``Dataset``. A *transform* is a function that it applies to
 # each image; ``Compose`` applies several in turn. ``ToTensor`` returns numbers from 0
-# to 1. ``Grayscale`` leaves one channel, ``Resize`` gives all images one size.
+# to 1. ``Resize`` gives all images one size, ``Grayscale`` one channel: add it if a
+# model ``expected input[64, 3, 28, 28] to have 1 channels``.
 
 steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
 grey = ImageFolder(folder, transform=transforms.Compose(steps))
@@ -172,7 +175,8 @@ print(f"sum / len(dataset): {sum(batch_losses) / len(dataset):.4f}")
 # ``if __name__ == "__main__":``, which is true in the first process only. Without it
 # you get an error that names ``freeze_support()``, or ``BrokenPipeError`` on Windows. A
 # new process finds no ``Dataset`` from a cell of a notebook: put it in a file, as here.
-# Workers take time to start: try 0, then up to the number of your cores.
+# Workers take time to start: try 0, then up to the number of your cores. With a GPU add
+# ``pin_memory=True``: from such memory it copies faster.
 
 path = HERE / "data_loading_workers.py"
 print(path.read_text("utf-8"))

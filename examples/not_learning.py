@@ -177,7 +177,8 @@ def zeroed(model, optimizer, x, y):
 #   both: ``x[order], y[order]``.
 # - ``broadcast``: predictions are (n, 1), labels (n,). ``==`` compares each prediction
 #   with each label (linear regression 2), so the sum is too large. With ``.mean()`` it
-#   is near 0.1, as by guessing.
+#   is near 0.1, as by guessing. (An accuracy of 0? ``max(dim=1)[0]`` is the largest
+#   logit, ``[1]`` its index.)
 
 
 def broadcast(logits, y):

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import log_softmax
 from torch.utils.data import DataLoader
 
-from conftest import ROOT, run_in_process, script
+from conftest import ROOT, fails, run_in_process, script
 
 NAME = "data_loading"
 
@@ -122,3 +122,17 @@ def test_photographs(tmp_path):
     assert run.vars["images"].shape == (6, 1, 28, 28)
     assert torch.equal(run.vars["own"], run.vars["images"])
     assert run.out.count("same batches: True") == 3
+
+
+def test_folders_without_images(capsys, tmp_path):
+    """An `OSError` ends in one line (test_cli)."""
+    few_images(tmp_path)
+    (tmp_path / "images/a/0.png").write_text("no image")
+    (tmp_path / "empty/a").mkdir(parents=True)
+    output = tmp_path / "outputs"
+    for folder, word in (("missing", "missing"), ("images", "0.png"), ("empty", "a")):
+        with pytest.raises(OSError, match=word):
+            run_in_process(NAME, output, "--data", tmp_path / folder)
+    (tmp_path / "images/a").rename(tmp_path / "images/b/c")
+    argv = ["--data", tmp_path / "images"]
+    fails(capsys, ["images", "b"], run_in_process, NAME, output, *argv)

@@ -86,6 +86,7 @@ def test_accuracies(lesson):
     assert v["broadcast"](logits, y) == (counts * y.bincount()).sum() / 1000
     assert v["accuracy"](logits, y) == np.mean(logits.argmax(1).numpy() == y.numpy())
     assert (logits.argmax(1, keepdim=True) == y).float().mean() == pytest.approx(0.1)
+    assert not (logits.max(dim=1)[0] == y).any()
 
 
 def test_try_it(lesson, output):
