@@ -26,10 +26,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import ToTensor
 
 from cli import parse_args
-from common import batches, evaluate, save_figure, train_epoch
+from common import batches, evaluate, pick_device, save_figure, train_epoch
 from lesson_data import load_fashion_mnist
 
-args = parse_args(__doc__, epochs=5, lr=1e-3, batch_size=64, seed=0, sample=False)
+options = {"epochs": 5, "lr": 1e-3, "batch_size": 64, "seed": 0, "device": "cpu"}
+args = parse_args(__doc__, **options, sample=False)
+device = pick_device(args.device)
 
 # %%
 # Data
@@ -37,12 +39,12 @@ args = parse_args(__doc__, epochs=5, lr=1e-3, batch_size=64, seed=0, sample=Fals
 # torchvision's ``FashionMNIST`` keeps images as bytes, from 0 to 255. Each time you ask
 # for one, it makes a PIL image, and a tensor of that. So does this ``Dataset``.
 
-train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, "cpu")
+train_x, train_y, test_x, test_y = load_fashion_mnist(args.sample, device)
 
 
 class ImageDataset(Dataset):
     def __init__(self, x, y):
-        self.pixels = (255 * x).round().byte().reshape(-1, 28, 28)
+        self.pixels = (255 * x).round().byte().reshape(-1, 28, 28).cpu()
         self.labels = y.tolist()
 
     def __len__(self):
@@ -67,12 +69,12 @@ print(f"{len(train_x)} images, each {tuple(images[0][0].shape)}")
 #    A step has four parts: fetch the images, forward pass, backward pass, update. Which
 #    share of the time does fetching take?
 
-model = nn.Linear(784, 10)
+model = nn.Linear(784, 10).to(device)
 loss_fn = nn.CrossEntropyLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 times = [time.perf_counter()]
 for x, y in DataLoader(images, args.batch_size):
-    x = x.reshape(-1, 784)
+    x, y = x.reshape(-1, 784).to(device), y.to(device)
     times.append(time.perf_counter())
     loss = loss_fn(model(x), y)
     times.append(time.perf_counter())
@@ -100,7 +102,8 @@ def published_epoch(train, test, model):
         loss_sum = correct = count = 0
         with torch.set_grad_enabled(loader is train):  # else as under no_grad
             for x, y in loader:
-                logits = model(x.reshape(-1, 784))
+                x, y = x.reshape(-1, 784).to(device), y.to(device)
+                logits = model(x)
                 loss = loss_fn(logits, y)
                 if loader is train:
                     optimizer.zero_grad()
@@ -136,6 +139,7 @@ def with_loaders(model, train, test, **options):
 
 
 def select(x, y, indices):  # the same as x[indices], y[indices], but faster
+    indices = indices.to(x.device)
     return x.index_select(0, indices), y.index_select(0, indices)
 
 
@@ -162,7 +166,8 @@ def metrics_at_the_end(model):
 def floor():
     for x in train_x.split(args.batch_size):
         logits = x @ model.weight.T
-        logits.T @ x
+        gradient = logits.T @ x
+    gradient.sum().item()  # waits for a GPU
 
 
 pil = ImageDataset(train_x, train_y), ImageDataset(test_x, test_y)
@@ -183,7 +188,7 @@ rungs = {
 # the machine has other work for a while, all of them are slower.
 
 torch.manual_seed(args.seed)
-model = nn.Linear(784, 10)
+model = nn.Linear(784, 10).to(device)
 models = {name: copy.deepcopy(model) for name in rungs}
 metrics, times = {}, {name: [] for name in [*rungs, "floor"]}
 for _ in range(args.epochs):
