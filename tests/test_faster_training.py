@@ -142,8 +142,9 @@ def test_what_is_said_of_the_speed_is_recorded(seen):
     )
     slower = np.divide(*(rows[name] for name in compiled))
     new, backward = (parts[name][0] for name in ("a new batch", "`backward`"))
+    half = parts["model and loss, `autocast`"][0] / parts["model and loss"][0]
     numbers = f"{saved:.0f} %", f"{slower:.1f} t", f"{new:.0f} micro"
-    for text in (*numbers, f"{backward:.0f}\n"):
+    for text in (*numbers, f"{backward:.0f}\n", f"{half:.1f} t"):
         assert text in quoted
     others = parts["model and loss"][0], parts["`optimizer.step`"][0]
     assert backward > max(new, *others)
