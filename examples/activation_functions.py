@@ -192,7 +192,7 @@ compare("three slopes", yours, torch.stack(three))
 # 1. Three slopes of at most 1/4 give 1/64 = 0.0156. A little less arrives, 0.013. For
 #    tanh it is still more than a half.
 # 2. They are not equal. The biases are random, so the units return different numbers
-#    and get different gradients. All four points are right, as from random weights.
+#    and get different gradients. With most seeds all four points are right.
 # 3. With s for the sigmoid, its own slope is s (1 - s). That of tanh is 1 minus its
 #    square, and that of softplus is s::
 #

@@ -104,7 +104,7 @@ print(f"accuracy on fresh points {accuracy:.4f}, best possible {best_accuracy:.4
 # %%
 # The part of the plane where a class is predicted is its *decision region*: blue for
 # class 0, red for class 1. Each black line is where w1 x1 + w2 x2 + b of a hidden unit
-# is 0. The boundary between the regions is elsewhere, but only there can it bend.
+# is 0. The boundary between the regions can only bend where it crosses such a line.
 
 side = torch.linspace(-6, 6, 121)
 grid = torch.cartesian_prod(side, side)  # all points of a grid, shape (14641, 2)
@@ -167,7 +167,6 @@ for i, width in enumerate([1, 2, 3, 4, 10, 100]):
     if width <= 4:
         show_regions(axes[i], net)  # after the last start
         axes[i].set_title(f"units: {width}, accuracy {accuracies[-1]:.2f}")
-print(f"best possible: {best_accuracy:.4f}")
 save_figure(fig, args.output / "classification_width.png")
 
 # %%

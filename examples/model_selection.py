@@ -4,9 +4,9 @@ Which model to trust
 
 You have trained several models. Which one is the best, and how good is it? The training
 rows cannot tell: a model can remember them. The validation set compares the
-candidates. The best of them was also a little lucky there, so a third set, the *test
-set*, measures it once more. Afterwards you can choose a model for a table of your own,
-with missing values and text, and say how good it is and which mistakes it makes.
+candidates. The best of them may have been lucky there, so a third set, the *test set*,
+measures it once more. Afterwards you can choose a model for a table of your own, with
+missing values and text, and say how good it is and which mistakes it makes.
 """
 
 # %%
@@ -141,8 +141,8 @@ save_figure(fig, args.output / "model_selection.png")
 # An accuracy is a mean: of 1 for each right row, 0 for each wrong one. Other rows would
 # give another mean; the more rows, the less it varies. The *interval* is the mean plus
 # and minus two standard deviations divided by the root of the number of rows. About 95
-# of 100 such intervals contain the accuracy on all rows of this kind, if each has a
-# hundred rows or more. The baseline predicts the more frequent class.
+# of 100 such intervals contain the accuracy on all rows of this kind, if at least ten
+# rows are right and ten wrong. The baseline predicts the more frequent class.
 
 chosen, truth = min(final_loss, key=final_loss.get), labels[test]
 print("chosen:", *chosen)
@@ -155,8 +155,6 @@ right["baseline"] = labels[train].mean().round() == truth
 for name, hits in right.items():
     mean, error = hits.mean(), 2 * hits.std() / np.sqrt(len(hits))
     print(f"{name}: {mean:.3f}, interval {mean - error:.3f} to {mean + error:.3f}")
-if len(truth) < 100:
-    print("fewer than 100 test rows: such an interval does not say much")
 ours, theirs = right["chosen model"], right["scikit-learn"]
 print(f"only ours is right: {(ours & ~theirs).sum()} rows, ", end="")
 print(f"only scikit-learn's: {(theirs & ~ours).sum()}")
@@ -189,10 +187,10 @@ mistakes("threshold 0.3", p > 0.3)
 # A weight for class 1
 # --------------------
 # Where class 1 is rare, a model may predict it too seldom. ``pos_weight=c`` counts each
-# of its rows c times in the loss. This raises the logits by some log c: by exactly that
-# if all inputs are 0, so that only the bias can learn. Without a weight, a threshold of
-# 1 / (1 + c), here 0.3, gives nearly the same predictions. The difference: with a
-# weight the probabilities are too high.
+# of its rows c times in the loss. On average this raises the logits by some log c: by
+# exactly that if all inputs are 0, so that only the bias can learn. Without a weight, a
+# threshold of 1 / (1 + c), here 0.3, gives nearly the same predictions. The difference:
+# with a weight the probabilities are too high.
 
 c = 7 / 3
 weighted = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(c))
@@ -267,9 +265,9 @@ compare("k-fold", yours, cross_val_score(whole, table, known, cv=StratifiedKFold
 # -------
 # 1. Inside the interval of the first run: 0.779. It need not be, since the other test
 #    rows vary, too. One split cannot tell which of two models so close is better.
-# 2. No median changes by more than 2. The losses and a few counts change a little, the
-#    test accuracy does not. But validation and test rows have helped to prepare the
-#    inputs. In another table this can make the result too good, and nothing tells you.
+# 2. No median changes by more than 2, so all numbers change little. But validation and
+#    test rows have helped to prepare the inputs. In another table this can make the
+#    result too good, and nothing tells you.
 # 3. The pipeline does the same: it fits its preparation to the rows of each training::
 #
 #        yours = []

@@ -185,9 +185,9 @@ for mode in ["train", "eval"]:
         print(f"{mode:8}{name:8}{z.requires_grad!s:14}{z.mean():.3f}, {z.std():.3f}")
 
 # %%
-# In train mode a prediction is partly random. Its mean is the prediction of eval mode.
-# To evaluate, use both ``eval()`` and ``no_grad()``. If the results surprise you, do
-# not delete ``eval()``: that only makes them random.
+# In train mode a prediction is partly random. Its mean is the prediction of eval mode,
+# since the model is linear. To evaluate, use both ``eval()`` and ``no_grad()``. If the
+# results surprise you, do not delete ``eval()``: that only makes them random.
 
 # %%
 # A validation loss below the training loss
@@ -222,7 +222,7 @@ for name, model in models.items():
     print(f"expected error {expected_error(model):5.2f}")
 
 # %%
-# Each remedy has a lower expected error than no remedy. The true weights are still far
+# With most seeds each remedy lowers the expected error. The true weights are still far
 # away: to come near them, you need more rows (the first task).
 
 # %%
@@ -254,8 +254,7 @@ compare("lowest validation loss", yours, min(validation_losses))
 # %%
 # Answers
 # -------
-# 1. By less than 0.3: both are near 1. 80 weights can fit only little of the noise of
-#    1,000 rows.
+# 1. Both are near 1: 80 weights can fit only little of the noise of 1,000 rows.
 # 2. The last two lines. They grow, because both losses are now from train mode: they
 #    contain a penalty of their own, and are partly random. There is no error and no
 #    warning.
