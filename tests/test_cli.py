@@ -103,8 +103,8 @@ def test_control_c(output, line):
     else:
         assert (process.returncode, stderr.count("\n")) == (130, 1)
     assert ("--resume" in stderr) == (RESUMED in line)
-    whole = {path: load(path) for path in output.glob("[!.]*")}
-    assert list(whole) == [checkpoint] * (RESUMED in line)
+    left = [path for path in output.glob("[!.]*") if path.suffix != ".png"]
+    assert [load(path) and path for path in left] == [checkpoint] * (RESUMED in line)
 
 
 def test_a_script_of_one_s_own(tmp_path):

@@ -180,7 +180,7 @@ def test_restarts(output, two, machines, kills):
 
 
 SLOW = TWO.replace("torchrun", "torchrun --monitor-interval 5")
-INIT, LOOP, USE = "init_process_group()", "train_loss = torch.zeros", "from checkpoint"
+INIT, LOOP, USE = "init_process_group()", "train_loss = torch.zeros", "import common"
 STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seconds
 ENV = "import os; os.environ['{}'] = '{}'\n" + USE
 FAULTS = {  # a word of the line, and what runs
