@@ -235,8 +235,8 @@ save_figure(fig, args.output / "faster_training.png")
 # ``torch.compile`` makes one function of many calls. It needs a C++ compiler, and
 # seconds before the first step. For single steps of this loop it took 1.8 times as
 # long. Sixteen steps in one call, with the gradient by hand, came close to the floor.
-# *Mixed precision* (``torch.autocast``) multiplies matrices with 16 bits. Model and loss
-# took 1.9 times as long with it: the matrices are small here.
+# *Mixed precision* (``torch.autocast``) multiplies matrices with 16 bits. Model and
+# loss took 1.9 times as long with it: the matrices are small here.
 
 # %%
 # In short

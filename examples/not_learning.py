@@ -19,7 +19,7 @@ from torch.optim import SGD
 
 from cli import parse_args
 from common import compare, save_figure
-from lesson_data import SAMPLE_FOLDER, load_fashion_mnist
+from lesson_data import CLASSES, SAMPLE_FOLDER, load_fashion_mnist
 
 args = parse_args(__doc__, epochs=250, lr=0.07, hidden=64, seed=0)
 
@@ -27,12 +27,17 @@ args = parse_args(__doc__, epochs=250, lr=0.07, hidden=64, seed=0)
 # Data
 # ----
 # 500 images of Fashion-MNIST to train on, and 1000 new ones, on which no model is
-# trained. First of all look at some (logistic regression 3 does): does each image
-# belong to its label?
+# trained. First of all look at some: does each image belong to its label?
 
 images, labels, *_ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
 train_x, train_y = images[:500], labels[:500]
 new_x, new_y = images[1000:2000], labels[1000:2000]
+fig, axes = plt.subplots(1, 5, figsize=(10, 2.6))
+for image, label, ax in zip(train_x, train_y, axes):
+    ax.imshow(image.reshape(28, 28).numpy(), cmap="gray")
+    ax.set_title(CLASSES[label])
+    ax.axis("off")
+save_figure(fig, args.output / "not_learning_data.png")
 
 # %%
 # A healthy training
