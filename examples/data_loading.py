@@ -169,10 +169,10 @@ print(f"sum / len(dataset): {sum(batch_losses) / len(dataset):.4f}")
 # A *process* is a running program with its own memory. A *worker* is a process that
 # reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
 # process. Else it is a new one, which runs your file again. So start workers below
-# ``if __name__ == "__main__":``, which is true in the first process only. Without it
-# you get an error that names ``freeze_support()``, or ``BrokenPipeError`` on Windows. A
-# new process finds no ``Dataset`` from a cell of a notebook: put it in a file, as here.
-# Workers take time to start: try 0, then up to the number of your cores.
+# ``if __name__ == "__main__":``, which is true in the first process only. Without it a
+# new process ends in an error that names ``freeze_support()``, or on Windows in
+# ``BrokenPipeError``. It finds no ``Dataset`` from a cell of a notebook: put it in a
+# file, as here. Workers take time to start: try 0, then up to the number of your cores.
 
 path = HERE / "data_loading_workers.py"
 print(path.read_text("utf-8"))
