@@ -37,9 +37,9 @@ device = pick_device(args.device)
 # ----
 # By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
 # ``ImageFolder`` lists its files. A folder is a class; its label is its place in
-# alphabetical order, so an ankle boot has label 0 here, not 9. An image has three
-# *channels*: red, green and blue (all equal if it is grey). In a tensor they are first,
-# for matplotlib last: ``permute`` moves the axes.
+# alphabetical order, capitals first, so an ankle boot has label 0 here, not 9. An image
+# has three *channels*: red, green and blue (all equal if it is grey). In a tensor they
+# are first, for matplotlib last: ``permute`` moves the axes.
 
 folder = args.data
 if folder is None:
@@ -172,11 +172,11 @@ print(f"sum / len(dataset): {sum(batch_losses) / len(dataset):.4f}")
 # A *process* is a running program with its own memory. A *worker* is a process that
 # reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
 # process. Else it is a new one, which runs your file again. So start workers below
-# ``if __name__ == "__main__":``, which is true in the first process only. Without it
-# you get an error that names ``freeze_support()``, or ``BrokenPipeError`` on Windows. A
-# new process finds no ``Dataset`` from a cell of a notebook: put it in a file, as here.
-# Workers take time to start: try 0, then up to the number of your cores. With a GPU add
-# ``pin_memory=True``: from such memory it copies faster.
+# ``if __name__ == "__main__":``, which is true in the first process only. Without it a
+# new process ends in an error that names ``freeze_support()``, or on Windows in
+# ``BrokenPipeError``. It finds no ``Dataset`` from a cell of a notebook: put it in a
+# file, as here. Workers take time to start: try 0, then up to the number of your cores.
+# With a GPU add ``pin_memory=True``: from such memory it copies faster.
 
 path = HERE / "data_loading_workers.py"
 print(path.read_text("utf-8"))
