@@ -36,10 +36,11 @@ device = pick_device(args.device)
 # Data
 # ----
 # By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
-# ``ImageFolder`` lists its files. A folder is a class; its label is its place in
-# alphabetical order, capitals first, so an ankle boot has label 0 here, not 9. An image
-# has three *channels*: red, green and blue (all equal if it is grey). In a tensor they
-# are first, for matplotlib last: ``permute`` moves the axes.
+# ``ImageFolder`` lists its images; other files, and HEIC, are left out. A folder is a
+# class; its label is its place in alphabetical order, capitals first, so an ankle boot
+# has label 0 here, not 9. An image has three *channels*: red, green and blue (all equal
+# if it is grey). In a tensor they are first, for matplotlib last: ``permute`` moves the
+# axes.
 
 folder = args.data
 if folder is None:
