@@ -51,7 +51,8 @@ def modules_of(lesson):
     """Return the modules that a lesson imports, and those that they import."""
     found, todo = {EXAMPLES / "lessons.mplstyle"}, [lesson]
     while todo:
-        names = re.findall(r"^from (\w+) import", todo.pop().read_text("utf-8"), re.M)
+        text = todo.pop().read_text("utf-8")
+        names = re.findall(r"^(?:from|import) (\w+)", text, re.M)
         new = {path for path in MODULES if path.stem in names} - found
         found |= new
         todo += new
