@@ -52,7 +52,8 @@ def modules_of(lesson):
     programs = EXAMPLES.glob(f"{lesson.stem}_*.py")
     found, todo = {EXAMPLES / "lessons.mplstyle", *programs}, [lesson]
     while todo:
-        names = re.findall(r"^from (\w+) import", todo.pop().read_text("utf-8"), re.M)
+        text = todo.pop().read_text("utf-8")
+        names = re.findall(r"^(?:from|import) (\w+)", text, re.M)
         new = {path for path in MODULES if path.stem in names} - found
         found |= new
         todo += new
