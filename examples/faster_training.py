@@ -223,7 +223,7 @@ for name, seconds in median.items():
     print(f"{name:20} {seconds:6.3f} s, {faster:5.1f} times as fast")
 fig, ax = plt.subplots(figsize=(9, 5))
 ax.bar_label(ax.barh(list(median), median.values()), fmt="{:.2f}", padding=5)
-ax.set(xlabel="seconds for an epoch")
+ax.set(xlabel="seconds for an epoch, median of all epochs")
 ax.invert_yaxis()
 save_figure(fig, args.output / "faster_training.png")
 
