@@ -109,22 +109,30 @@ if launched:
     ddp_model = nn.parallel.DistributedDataParallel(model)
     ddp_model(train_x[:1]).sum().backward()  # for --resume: see docs/distributed.rst
 
-seconds = torch.nan
-for epoch in range(len(history) + 1, args.epochs + 1):
-    start = time.perf_counter()
+
+def train(model, optimizer, parts, rank, world_size):
     train_loss = torch.zeros(1, device=device)
-    for batch in common.batches(len(train_x), args.batch_size):
+    for batch in parts:
         share = batch[rank::world_size].to(device)  # may be empty
-        loss = loss_sum(ddp_model(train_x[share]), train_y[share])
+        loss = loss_sum(model(train_x[share]), train_y[share])
         optimizer.zero_grad()
         (loss * world_size / len(batch)).backward()
         optimizer.step()
         train_loss += loss.detach() / len(train_x)
+    return train_loss
+
+
+seconds = torch.nan
+for epoch in range(len(history) + 1, args.epochs + 1):
+    parts = common.batches(len(train_x), args.batch_size)
+    start = time.perf_counter()
+    train_loss = train(ddp_model, optimizer, parts, rank, world_size)
     if launched:
         dist.all_reduce(train_loss)
+    train_loss = train_loss.item()  # waits for a GPU
     seconds = time.perf_counter() - start  # of the last epoch
     if rank == 0:
-        history.append((train_loss.item(), *common.evaluate(model, *test, loss_fn)))
+        history.append((train_loss, *common.evaluate(model, *test, loss_fn)))
         save_checkpoint(path, args, history, model, optimizer)
         numbers = "train loss {:.4f}  test loss {:.4f}  accuracy {:.4f}"
         print(f"epoch {epoch:4d}", numbers.format(*history[-1]))
@@ -147,8 +155,8 @@ optimizer = torch.optim.SGD(single.parameters(), lr=args.lr)
 single_history = []
 for _ in history:
     parts = common.batches(len(train_x), args.batch_size)
-    train = common.train_epoch(single, train_x, train_y, loss_fn, optimizer, parts)
-    single_history.append((train[0], *common.evaluate(single, *test, loss_fn)))
+    loss, _ = common.train_epoch(single, train_x, train_y, loss_fn, optimizer, parts)
+    single_history.append((loss, *common.evaluate(single, *test, loss_fn)))
 difference = (torch.tensor(history) - torch.tensor(single_history)).abs().max()
 print(f"one process: accuracy {single_history[-1][2]:.4f}, differs by {difference:.0e}")
 common.save_state_dict(model, args.output / "distributed_logistic_regression.pth")
@@ -164,9 +172,9 @@ common.save_state_dict(model, args.output / "distributed_logistic_regression.pth
 
 times = {f"this run, processes: {world_size}": seconds}
 for name, step in ("one process, half batches", 2), ("one process", 1):
-    start = time.perf_counter()
     shares = [batch[::step] for batch in parts]
-    common.train_epoch(single, train_x, train_y, loss_fn, optimizer, shares)
+    start = time.perf_counter()
+    train(single, optimizer, shares, rank=0, world_size=1).item()
     times[name] = time.perf_counter() - start
 for name, duration in times.items():
     print(f"{name:26}{len(parts) / duration:7.0f} steps per second")
