@@ -3,9 +3,9 @@ Distributed: many processes take the same steps as one
 ======================================================
 
 A large model may train for weeks. Can several processors share the work, and learn the
-same? In PyTorch each process has a copy of the model, and takes half of each batch.
+same? Here two processes have a copy of the model each, and take half of each batch.
 ``DistributedDataParallel`` (DDP) averages the two gradients. The result is the gradient
-of the whole batch, so all copies take the same step. Afterwards you can train a model
+of the whole batch, so both copies take the same step. Afterwards you can train a model
 in several processes, and say when that pays.
 """
 
@@ -182,13 +182,14 @@ for name, duration in times.items():
 # %%
 # If half batches are not twice as fast, a part of a step takes as long for few images
 # as for many. The exchange comes on top: it takes as long for a small batch as for a
-# large one. DDP pays if the first number is above the last. That is so where a step
-# computes for long, as in large networks on several GPUs. Try ``--batch-size 6000``.
+# large one. With two processes, DDP pays if the first number is above the last. The
+# longer a step computes, the less the exchange counts. Try ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
-# There the batch size is that of *each* process: with two of them, a step of 64 images
-# has 128. So the loss is not that of one process, and the learning rate may no longer
-# fit. And call ``sampler.set_epoch(epoch)``: without it all epochs have the same order.
+# There the batch size is that of *each* process: with ``batch_size=64`` and two of them,
+# a step has 128 images. So the loss is not that of one process, and the learning rate
+# may no longer fit. And call ``sampler.set_epoch(epoch)``: without it all epochs have
+# the same order.
 
 # %%
 # In short
@@ -222,8 +223,8 @@ for name, duration in times.items():
 # %%
 # Answers
 # -------
-# 1. Only the speeds, the number of processes, and the difference from one process,
-#    which stays below 0.000001.
+# 1. The speeds, the number of processes, and the difference from one process, which
+#    stays below 0.000001. So of the losses at most a last digit changes.
 # 2. The second. DDP still divides the sum of the gradients by 2, so each step is half
 #    as large, and twice the rate makes up for that.
 # 3. Yes, with ``average = (40 * first + 24 * second) / 64``: each mean counts as often
