@@ -186,10 +186,10 @@ for name, duration in times.items():
 # longer a step computes, the less the exchange counts. Try ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
-# There the batch size is that of *each* process: with ``batch_size=64`` and two of them,
-# a step has 128 images. So the loss is not that of one process, and the learning rate
-# may no longer fit. And call ``sampler.set_epoch(epoch)``: without it all epochs have
-# the same order.
+# There the batch size is that of *each* process: with ``batch_size=64`` and two of
+# them, a step has 128 images. So the loss is not that of one process, and the learning
+# rate may no longer fit. And call ``sampler.set_epoch(epoch)``: without it all epochs
+# have the same order.
 
 # %%
 # In short
