@@ -222,7 +222,8 @@ for name, seconds in median.items():
     faster = median["image by image"] / seconds
     print(f"{name:20} {seconds:6.3f} s, {faster:5.1f} times as fast")
 fig, ax = plt.subplots(figsize=(9, 5))
-ax.bar_label(ax.barh(list(median), median.values()), fmt="{:.2f}", padding=5)
+ax.bar_label(ax.barh(list(median), median.values()), fmt="{:.3f}", padding=5)
+ax.margins(x=0.1)  # room for the numbers
 ax.set(xlabel="seconds for an epoch, median of all epochs")
 ax.invert_yaxis()
 save_figure(fig, args.output / "faster_training.png")
@@ -231,7 +232,7 @@ save_figure(fig, args.output / "faster_training.png")
 # Other means
 # -----------
 # ``benchmarks/README.md`` has more, measured in November 2026 on an AMD EPYC. A second
-# thread took 12 % off the time of the last loop; on a busy machine it made it longer.
+# thread took 12 % off the time of the last loop; on a busy machine the loop was slower.
 # ``torch.compile`` makes one function of many calls. It needs a C++ compiler, and
 # seconds before the first step. For single steps of this loop it took 1.8 times as
 # long. Sixteen steps in one call, with the gradient by hand, came close to the floor.
