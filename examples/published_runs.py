@@ -92,8 +92,8 @@ def repeat(name, model, x, y, loss_fn, lr, epochs, first=0):
 # %%
 # Linear regression 1
 # -------------------
-# Three points, and the sum of the squared errors. The first ten losses are also the
-# tutorial's run of ten epochs.
+# Three points, and the sum of the squared errors. The tutorial also printed a run of
+# ten epochs: it has the first ten of these losses.
 
 name = "linear_regression_case1"
 model = nn.Linear(1, 1)
@@ -232,7 +232,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 # Training
 # --------
 # As in the tutorial, a loss and an accuracy are means over the batches. (A shorter last
-# batch then counts as much as the others.) With all 60,000 images, two epochs stand
+# batch then counts as much as the others.) With all 60,000 images, epochs 1 and 3 stand
 # beside those of an earlier run of this loop, with the same seed.
 
 
