@@ -64,7 +64,7 @@ def pytorch(sample):
 
     def published(model):
         batches = DataLoader(train, BATCH_SIZE, shuffle=True)
-        return lesson["published_epoch"](batches, DataLoader(test, BATCH_SIZE), model)
+        return lesson["simple_epoch"](batches, DataLoader(test, BATCH_SIZE), model)
 
     def contestant(rung):
         model = copy.deepcopy(lesson["model"])

@@ -95,7 +95,7 @@ for part, share in zip(["fetch", "forward", "backward", "update"], seconds):
 # images. Loss and accuracy are counted on the way.
 
 
-def published_epoch(train, test, model):
+def simple_epoch(train, test, model):
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
     metrics = []
     for loader in (train, test):
@@ -119,7 +119,7 @@ def published_epoch(train, test, model):
 def with_loaders(model, train, test, **options):
     lists = [part.tolist() for part in batches(len(train), args.batch_size)]
     train = DataLoader(train, batch_sampler=lists, **options)
-    return published_epoch(train, DataLoader(test, args.batch_size, **options), model)
+    return simple_epoch(train, DataLoader(test, args.batch_size, **options), model)
 
 
 # %%
@@ -152,7 +152,7 @@ def without_loader(model):
     parts = batches(len(train_x), args.batch_size)
     train = (select(train_x, train_y, indices) for indices in parts)
     test = zip(test_x.split(args.batch_size), test_y.split(args.batch_size))
-    return published_epoch(train, test, model)
+    return simple_epoch(train, test, model)
 
 
 def metrics_at_the_end(model):
