@@ -19,9 +19,10 @@ in several processes, and say when that pays.
 #     torchrun --standalone --nproc-per-node 2 \
 #         examples/distributed_logistic_regression.py
 #
-# Each of them runs the whole script. ``torchrun`` tells it, in environment variables,
-# how to find the others, and ``init_process_group`` connects it with them. Each process
-# has a number, its *rank*. Here only rank 0 prints and saves.
+# A warning about ``OMP_NUM_THREADS`` says that each process uses one thread. Each
+# process runs the whole script. ``torchrun`` tells it, in environment variables, how to
+# find the others, and ``init_process_group`` connects it with them. Each process has a
+# number, its *rank*. Here only rank 0 prints and saves.
 
 import sys
 import time
