@@ -179,8 +179,7 @@ for when, probability in (("before", before), ("after", after)):
 # -------------------
 # The differences are relative: 1e-06 is a millionth of the loss. A printed loss has
 # only six to nine digits, and numbers are rounded while a model trains. The last
-# column shows how far this rounding alone moves a loss. It can differ between versions
-# and processors. The table does not tell what caused a particular difference.
+# column shows how far this rounding alone moves a loss.
 
 print("                             same in   largest difference")
 print("                            6 digits   from 2018   32 from 64 bits")
