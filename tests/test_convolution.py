@@ -108,6 +108,11 @@ def test_kernels_and_parameters(lesson):
     kernel = np.array([[-1, 0, 1]] * 3)
     for turned, edge in zip((kernel, kernel.T), edges, strict=True):
         np.testing.assert_allclose(edge, correlate2d(shoe, turned, "same"), atol=1e-6)
+    first, second = nn.Conv2d(1, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1)  # answer 1
+    x = first(torch.zeros(1, 1, 28, 28))
+    assert (*x.shape, *second(x).shape) == (1, 16, 14, 14, 1, 32, 7, 7)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in (first, second)]
+    assert sizes == [160, 4640]
     assert edges[0].argmax() % 28 < edges[0].argmin() % 28
     assert edges[1].argmax() // 28 < edges[1].argmin() // 28
     assert "top left: 0.0\none to the right: 3.0" in run.out
@@ -124,7 +129,14 @@ def test_kernels_and_parameters(lesson):
 
 
 def test_a_schedule(output):
-    """One step too early: a rate of 0 at the end."""
+    """Right: the rates of the answer. One step too early: a rate of 0 at the end."""
+    optimizer = torch.optim.Adam([nn.Parameter(torch.ones(1))], lr=1e-3)
+    schedule, rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 5), []
+    for _ in range(5):
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
     code = script(NAME).read_text("utf-8")
     (old,) = re.findall(
         r"^    optimizer =(?:.*\n)+?        model.train\(\)\n", code, re.M

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from conftest import ROOT, fails, run_in_process, script
 
 NAME = "data_loading"
+MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 7)]
 
 
 def read(name, start):
@@ -60,7 +61,7 @@ def loop(v, seed):
     return losses
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, *MORE_SEEDS])
 def test_losses_of_a_tensor_loop(lesson, seed):
     """Equal bits."""
     v = lesson(NAME, "--seed", seed).vars

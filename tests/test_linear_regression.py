@@ -1,6 +1,7 @@
 """Is every claim of the linear regression lessons true, by NumPy and scikit-learn?"""
 
 import re
+from pickle import UnpicklingError
 
 import numpy as np
 import pytest
@@ -144,12 +145,15 @@ def test_case2_lines(lesson, seed):
 
 
 def test_case2_words(lesson):
-    """Memory, the traceback and the table."""
-    run = lesson(CASE2)
+    """Hooks, memory, the traceback, the table and PyTorch's warning."""
+    run, seen = lesson(CASE2), []
     model, x, weight = (run.vars[name] for name in ("model", "x", "weight"))
     assert f"[7.0, 0.0, 0.0], weight 7.0, copy {weight}\n" in run.out
     assert model.linear.weight.item() == weight
     assert not np.shares_memory(x.numpy(), run.vars["features"])
+    model.register_forward_hook(lambda *_: seen.append(1))
+    assert torch.equal(model(x), model.forward(x))
+    assert seen == [1]
     text = run.out[run.out.index("Traceback") :].partition("\n\n")[0]
     assert re.search("\nRuntimeError: .* same dtype.* Double and Float$", text)
     ours = re.findall(rf'File "{CASE2}.py", .+, in (.+)\n +(.+)', text)
@@ -157,6 +161,8 @@ def test_case2_words(lesson):
     assert ours == [("<module>", call), ("forward", "return self.linear(x)")]
     three = torch.tensor([1.0, 2, 3])
     assert np.array_equal(run.vars["table"], np.subtract.outer(three, three))
+    with pytest.warns(UserWarning, match="Using a target size .* that is different to"):
+        nn.MSELoss()(three[:, None], three)
 
 
 @SEEDS
@@ -254,6 +260,30 @@ def test_case3_report(lesson, published):
     assert last[:4] == pytest.approx([curve[-1] for curve in curves], abs=2e-4)
     assert max(epochs[3:]) < epochs[0] / 2  # with momentum, with Adam
     assert 0.02 * raw.steep / 2 == pytest.approx(0.9, abs=0.1)  # 1 is the limit
+
+
+@SEEDS
+def test_case3_files_and_adam(tmp_path, monkeypatch, seed):
+    """Whole models, a file from a GPU, and Adam's first step."""
+    torch.manual_seed(seed)
+    path, net = tmp_path / "model.pth", type("Net", (nn.Linear,), {})
+    monkeypatch.setitem(globals(), "Net", net)
+    model = net(1, 5)
+    model.weight.grad = 100 * torch.randn(5, 1)
+    step = model.weight - 0.1 * model.weight.grad.sign()
+    torch.optim.Adam(model.parameters(), lr=0.1).step()
+    assert torch.allclose(model.weight, step)
+    torch.save(model, path)
+    with pytest.raises(UnpicklingError, match="Weights only load failed"):
+        torch.load(path)
+    monkeypatch.delitem(globals(), "Net")
+    with pytest.raises(AttributeError, match="Can't get attribute 'Net'"):
+        torch.load(path, weights_only=False)
+    monkeypatch.setattr("torch.serialization.location_tag", lambda _: "cuda:99")
+    torch.save(model.state_dict(), path)
+    with pytest.raises(RuntimeError, match="map_location"):
+        torch.load(path)
+    assert torch.load(path, map_location="cpu")["weight"].device.type == "cpu"
 
 
 def test_case3_try_it(lesson, published, tmp_path):
