@@ -193,14 +193,15 @@ for mode in ["train", "eval"]:
 # of :math:`x_j^2`. (It is about 1, so dropout works nearly like a weight decay of 2 p /
 # (1 - p) = 0.22.) The validation loss, from eval mode, has no penalty. So compare both
 # in eval mode. As a check, here are losses of the true weights: in train mode the mean
-# of 1,000.
+# of 1,000. The *standard error* is how far off such a mean usually is.
 
 truth = new_model()
 truth.load_state_dict({"weight": true_weights})
 model = nn.Sequential(nn.Dropout(p), truth)
 noisy = torch.tensor([loss_on(x, y, model) for _ in range(1000)])
 penalty = p / (1 - p) * (true_weights.square() * x.square().mean(0)).sum().item()
-print(f"train mode: training loss {noisy.mean():.3f}")
+error = noisy.std() / 1000**0.5
+print(f"train mode: training loss {noisy.mean():.3f}, standard error {error:.3f}")
 model.eval()
 loss, validation_loss = loss_on(x, y, model), loss_on(validation_x, validation_y, model)
 print(f"eval mode: training loss {loss:.3f}, plus the penalty {loss + penalty:.3f}")
