@@ -26,8 +26,8 @@ ROWS = {row[1]: Row(*row) for row in _ROW.findall(_TABLE)}
 ABOUT = {name: row.about for name, row in ROWS.items()}
 LESSONS = [EXAMPLES / f"{name}.py" for name in ROWS]
 # Programs that a lesson prints, and that a reader may copy: LESSON_*.py.
-PROGRAMS = [path for name in ROWS for path in EXAMPLES.glob(f"{name}_*.py")]
-MODULES = sorted(set(EXAMPLES.glob("*.py")) - {*LESSONS, *PROGRAMS})
+PROGRAMS = {name: [*EXAMPLES.glob(f"{name}_*.py")] for name in ROWS}
+MODULES = sorted({*EXAMPLES.glob("*.py")} - {*LESSONS}.union(*PROGRAMS.values()))
 
 
 class Cell(NamedTuple):

@@ -13,7 +13,7 @@ from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
 from sphinx_gallery.notebook import jupyter_notebook
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-from lessons import EXAMPLES, MODULES, ROOT
+from lessons import EXAMPLES, MODULES, PROGRAMS, ROOT
 from translate import load_catalogue
 
 KINDS = {".csv", ".json", ".png", ".pth"}
@@ -49,8 +49,7 @@ for name, text in DATA.items():
 
 def modules_of(lesson):
     """Return the modules that a lesson and they import, and the programs it prints."""
-    programs = EXAMPLES.glob(f"{lesson.stem}_*.py")
-    found, todo = {EXAMPLES / "lessons.mplstyle", *programs}, [lesson]
+    found, todo = {EXAMPLES / "lessons.mplstyle", *PROGRAMS[lesson.stem]}, [lesson]
     while todo:
         text = todo.pop().read_text("utf-8")
         names = re.findall(r"^(?:from|import) (\w+)", text, re.M)
