@@ -149,10 +149,10 @@ def make_rungs(lesson):
     """
     lr, batch_size = lesson["args"].lr, lesson["args"].batch_size
     images, pixels = lesson["train_x"], to_bytes(lesson["train_x"])
+    y, test_x, test_y = (lesson[name] for name in ("train_y", "test_x", "test_y"))
 
     def rows(step):
         def epoch(model):
-            y, test_x, test_y = (lesson[n] for n in ("train_y", "test_x", "test_y"))
             train = by_steps(step, lr, model, images, y, batch_size)
             return *train, *evaluate(model, test_x, test_y, lesson["loss_fn"])
 
@@ -161,7 +161,6 @@ def make_rungs(lesson):
     def columns(scale, x, compiled=False):
         @torch.no_grad()
         def epoch(model):
-            y, test_x, test_y = (lesson[n] for n in ("train_y", "test_x", "test_y"))
             train = by_columns(scale, lr, model, x, y, batch_size, compiled)
             logits = torch.addmm(model.bias[:, None], model.weight, test_x.T)
             return *train, *column_metrics(logits, test_y)
