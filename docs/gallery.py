@@ -6,6 +6,7 @@ Sphinx reads a folder that is made anew for each build, with links to the lesson
 
 import functools
 import html
+import itertools
 import json
 import os
 import re
@@ -120,8 +121,12 @@ def make_thumbnails(app):
 def rewrite(app, docname, content):
     """Write what stands on several pages: index, "In short", and glossary."""
     if docname == "index":
-        content[0] = (DOCS / "index.rst").read_text() + "".join(map(card, ABOUT))
-        content[0] += TOCTREE + "".join(f"   {name}\n" for name in PAGES)
+        content[0] = (DOCS / "index.rst").read_text()
+        for part, rows in itertools.groupby(ROWS.values(), lambda row: row.part):
+            rows = [*rows]
+            content[0] += f"\n{part}\n{'-' * len(part)}\n{''.join(map(card, rows))}"
+            content[0] += toctree(part, [row.name for row in rows])
+        content[0] += toctree("More", PAGES)
     elif docname == "in_short":
         for lesson in LESSONS:
             if bullets := in_short(lesson):
@@ -149,25 +154,29 @@ def entry(term, name, paragraph, sentence, chinese):
 
 # A line does not begin with the mark that follows a formula, nor end with "(".
 FORMULA = r'[（“(]?<span class="math [^>]*>[^<]*</span>[，。、：；？）”.,;:)]*'  # noqa: RUF001
-PAGES = [*ABOUT, "in_short", "glossary", "distributed", "modules"]
-TOCTREE = """
-.. toctree::
-   :hidden:
-
-"""
+PAGES = ["in_short", "glossary", "distributed", "modules"]
 
 
-def card(name):
-    """Return reST of the index: a lesson's thumbnail, title, and what it shows."""
+def toctree(caption, names):
+    lines = [".. toctree::", f"   :caption: {caption}", "   :hidden:", ""]
+    return "\n".join(["", *lines, *(f"   {name}" for name in names), ""])
+
+
+def card(row):
+    """Return reST of the index: a lesson's thumbnail, title, use, and what it takes."""
     return f"""
 .. container:: lesson
 
-   .. image:: images/thumb/sphx_glr_{name}_thumb.png
+   .. image:: images/thumb/sphx_glr_{row.name}_thumb.png
       :alt:
 
-   :doc:`{name}`
+   :doc:`{row.name}`
 
-   {ABOUT[name].replace("`", "``")}
+   {row.about.replace("`", "``")}
+
+   .. raw:: html
+
+      <p>{" · ".join(pages.facts(row))}</p>
 """
 
 

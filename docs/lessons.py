@@ -11,18 +11,27 @@ EXAMPLES = ROOT / "examples"
 
 
 class Row(NamedTuple):
-    """A row of examples/README.md, which has one per lesson, in reading order."""
+    """A row of README.md, which has one per lesson, in reading order."""
 
+    part: str
     label: str  # the lesson's name in prose
     name: str  # of its file
-    about: str
+    about: str  # what you can do afterwards
+    result: str
     minutes: str
     builds_on: str  # labels, with commas between
 
 
-_ROW = re.compile(r"^\| \[(.+?)\]\((\w+)\.py\) \| (.+) \| (\d+) \| (.*?) *\|$", re.M)
-_TABLE = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-ROWS = {row[1]: Row(*row) for row in _ROW.findall(_TABLE)}
+_ROW = re.compile(
+    r"\| <img .+> \[(.+)\]\(examples/(\w+)\.py\)"
+    r" \| (.+) \| (.+) \| (\d+) \| (.*?) ?\|$"
+)
+ROWS, _part = {}, ""
+for _line in (ROOT / "README.md").read_text("utf-8").splitlines():
+    if _title := re.match(r"\| \*\*(.+)\*\* \|", _line):
+        _part = _title[1]
+    elif _row := _ROW.match(_line):
+        ROWS[_row[2]] = Row(_part, *_row.groups())
 ABOUT = {name: row.about for name, row in ROWS.items()}
 LESSONS = [EXAMPLES / f"{name}.py" for name in ROWS]
 # Programs that a lesson prints, and that a reader may copy: LESSON_*.py.

@@ -120,18 +120,21 @@ def below_title(row, seconds, chinese):
         path = f"{REPOSITORY}/blob/notebooks/{'zh/' * chinese}{row.name}.ipynb"
         link = f"https://colab.research.google.com/github/{path}"
         ways.append(f'<a href="{link}">{_("Open in Colab")}</a>')
-    facts = [
-        _("about %s min with the tasks") % row.minutes,
-        _("a run takes %d s") % max(seconds, 1),
-    ]
+    files = {other.label: other.name for other in ROWS.values()}
+    minutes, *before = facts(
+        row, lambda label: f'<a href="{files[label]}.html">{html.escape(_(label))}</a>'
+    )
+    cost = [minutes, _("a run takes %d s") % max(seconds, 1), *before]
+    return f'<p class="ways">{" · ".join(ways)}<br>{" · ".join(cost)}</p>'
+
+
+def facts(row, link=_):
+    """Return how long a lesson takes, and on which ones it builds, by ``link``."""
+    found = [_("about %s min with the tasks") % row.minutes]
     if row.builds_on:
-        files = {other.label: other.name for other in ROWS.values()}
-        before = [
-            f'<a href="{files[label]}.html">{html.escape(_(label))}</a>'
-            for label in row.builds_on.split(", ")
-        ]
-        facts.append(_("builds on %s") % ", ".join(before))
-    return f'<p class="ways">{" · ".join(ways)}<br>{" · ".join(facts)}</p>'
+        before = ", ".join(map(link, row.builds_on.split(", ")))
+        found.append(_("builds on %s") % before)
+    return found
 
 
 def setup(app):

@@ -54,8 +54,8 @@ def test_parts_of_a_script(tmp_path):
 
 
 def test_builds_on_earlier_lessons():
-    table, earlier = (ROOT / "examples/README.md").read_text("utf-8"), {""}
-    assert len(ROWS) == table.count("\n| [")
+    table, earlier = (ROOT / "README.md").read_text("utf-8"), {""}
+    assert len(ROWS) == table.count("\n| <img")
     for row in ROWS.values():
         assert set(row.builds_on.split(", ")) <= earlier
         earlier.add(row.label)
@@ -63,7 +63,7 @@ def test_builds_on_earlier_lessons():
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
 def test_minutes(lesson):
-    """Those in examples/README.md are a fifth off at most."""
+    """Those in README.md are a fifth off at most."""
     minutes = int(ROWS[lesson.stem].minutes)
     assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
     text = lesson.read_text("utf-8")  # whose headings each begin a cell

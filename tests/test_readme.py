@@ -7,18 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from conftest import NAMES, ROOT
-from lessons import ABOUT
+from conftest import ROOT
+from lessons import ROWS
 
 README = (ROOT / "README.md").read_text("utf-8")
-ROWS = dict(
-    re.findall(r"^\| .*\(examples/(\w+)\.py\) \| (.+) \|$", README, re.MULTILINE)
-)
-
-
-def shown(name):
-    """The decimal numbers in the last column of a lesson's row."""
-    return re.findall(r"\d+\.\d+", ROWS[name].split(" | ")[1])
+TEXTS = [README, (ROOT / "examples/README.md").read_text("utf-8")]
 
 
 def printed(seen, start, first, end):
@@ -82,21 +75,24 @@ def test_results(lesson, name):
     """As printed; on another machine the last digit may differ by one."""
     run = lesson(name, *ARGV.get(name, []))
     expected = NUMBERS[name](SimpleNamespace(**run.vars | {"out": run.out}))
-    for text, number in zip(shown(name), expected, strict=True):
+    shown = re.findall(r"\d+\.\d+", ROWS[name].result)
+    for text, number in zip(shown, expected, strict=True):
         digits = len(text.partition(".")[2])
         assert float(text) == pytest.approx(float(number), abs=1.5 * 10**-digits)
 
 
 def test_speed_is_that_of_the_benchmarks():
     text = (ROOT / "benchmarks/README.md").read_text("utf-8")
-    (factor,) = re.findall(r"\d+", ROWS["faster_training"])  # rounded
+    (factor,) = re.findall(r"\d+", ROWS["faster_training"].result)
     row = re.search(r"^\| metrics at the end \| [\d.]+ \| ([\d.]+) \|", text, re.M)
     assert float(row[1]) == pytest.approx(float(factor), rel=0.3)
 
 
-def test_the_table_is_that_of_the_examples():
-    assert list(ROWS) == NAMES
-    assert {name: row.split(" | ")[0] for name, row in ROWS.items()} == ABOUT
+def test_two_hours_are_enough():
+    """For the shorter path, without two tasks of each lesson, of five minutes each."""
+    text = (ROOT / "docs/index.rst").read_text("utf-8").partition("Two hours")[2]
+    path = re.findall(":doc:`(.+?)`", text.partition("- **")[0])
+    assert 100 <= sum(int(ROWS[name].minutes) - 10 for name in path) <= 120
 
 
 @pytest.mark.parametrize("path", ["README.md", "examples/README.md", "data/README.md"])
@@ -110,7 +106,9 @@ def test_links_lead_to_files(path):
 
 @pytest.mark.parametrize(
     "command",
-    sorted(set(re.findall(r"^python (examples/.+)$", README, re.MULTILINE))),
+    sorted(
+        {c for text in TEXTS for c in re.findall("^python (examples/.+)", text, re.M)}
+    ),
 )
 def test_commands(run, tmp_path, command):
     shutil.copy(ROOT / "data/diabetes.csv", tmp_path / "table.csv")
