@@ -94,6 +94,13 @@ def test_speed_is_that_of_the_benchmarks():
     assert float(row[1]) == pytest.approx(float(factor), rel=0.3)
 
 
+def test_one_version():
+    paths = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
+    version = r'^(?:version(?: =|:) "|## )(\d[\d.]*)'
+    found = [re.search(version, (ROOT / p).read_text("utf-8"), re.M)[1] for p in paths]
+    assert len(set(found)) == 1
+
+
 def test_the_table_is_that_of_the_examples():
     assert list(ROWS) == NAMES
     assert {name: row.split(" | ")[0] for name, row in ROWS.items()} == ABOUT
