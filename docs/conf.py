@@ -2,12 +2,15 @@
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "examples"), str(DOCS)]
 
 project = html_title = "PyTorch, first lessons"
+settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))
+release = settings["project"]["version"]
 html_baseurl = os.environ.get("SITE_URL", "").rstrip("/")  # of the pages, if known
 if tags.has("zh"):  # noqa: F821 (set by Sphinx)
     html_title = "PyTorch 入门课"

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -99,7 +100,7 @@ def prepare(app):
     for lesson in LESSONS:
         (source / "examples" / lesson.name).symlink_to(lesson)
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
-    for name in ("distributed.rst", "glossary.rst", "in_short.rst"):
+    for name in ("distributed.rst", "glossary.rst", "in_short.rst", "teaching.rst"):
         (source / name).symlink_to(DOCS / name)
     page = (DOCS / "modules.rst").read_text()
     common_first = sorted(MODULES, key=lambda module: module.stem != "common")
@@ -154,7 +155,8 @@ def entry(term, name, paragraph, sentence, chinese):
 
 # A line does not begin with the mark that follows a formula, nor end with "(".
 FORMULA = r'[（“(]?<span class="math [^>]*>[^<]*</span>[，。、：；？）”.,;:)]*'  # noqa: RUF001
-PAGES = ["in_short", "glossary", "distributed", "modules"]
+PAGES = ["in_short", "glossary", "teaching", "distributed", "modules"]
+ALL_PAGES = "pytorch-first-lessons.zip"  # of both languages
 
 
 def toctree(caption, names):
@@ -190,6 +192,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     context["body"] = re.sub(
         FORMULA, r'<span class="one">\g<0></span>', context.get("body", "")
     )
+    if app.tags.has("zh"):  # it is beside the English pages
+        context["body"] = context["body"].replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
@@ -213,6 +217,23 @@ def add_downloads(app, exception):
         save_downloads(lesson, folder)
 
 
+def zip_pages(app, exception):
+    """Write all pages into one file, in which no page has a link to it."""
+    folder = Path(app.outdir).parent  # of the English pages, which are made first
+    last = app.builder.name == "html" and app.tags.has("zh")
+    if exception or not last or not (folder / "index.html").exists():
+        return
+    (folder / ALL_PAGES).unlink(missing_ok=True)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    with zipfile.ZipFile(folder / ALL_PAGES, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            content = path.read_bytes()
+            if path.suffix == ".html":
+                content = re.sub(f' href="[./]*{ALL_PAGES}"'.encode(), b"", content)
+            name = Path(ALL_PAGES).stem / path.relative_to(folder)
+            archive.writestr(name.as_posix(), content)
+
+
 def setup(app):
     pages.setup(app)
     app.connect("builder-inited", prepare, priority=400)  # before Sphinx-Gallery, 500
@@ -220,4 +241,5 @@ def setup(app):
     app.connect("source-read", rewrite)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", add_downloads)
+    app.connect("build-finished", zip_pages, priority=900)  # when all else is there
     app.add_search_language(ChineseSearch)

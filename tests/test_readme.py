@@ -95,6 +95,13 @@ def test_two_hours_are_enough():
     assert 100 <= sum(int(ROWS[name].minutes) - 10 for name in path) <= 120
 
 
+def test_one_version():
+    paths = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
+    version = r'^(?:version(?: =|:) "|## )(\d[\d.]*)'
+    found = [re.search(version, (ROOT / p).read_text("utf-8"), re.M)[1] for p in paths]
+    assert len(set(found)) == 1
+
+
 @pytest.mark.parametrize("path", ["README.md", "examples/README.md", "data/README.md"])
 def test_links_lead_to_files(path):
     text = (ROOT / path).read_text("utf-8")
