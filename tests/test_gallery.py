@@ -28,6 +28,9 @@ DRIVER = shutil.which("chromedriver")
 AXE = "docs/_build/axe.min.js"
 SLIDER = "linear_regression_case1"  # the loss of all its epochs is compared
 QUICK = {name: quick(name) if name != SLIDER else {} for name in NAMES}
+SETTINGS = [(1280, "dark"), (390, "light"), (1280, "light"), (390, "dark")]
+EACH = pytest.mark.parametrize("browser", SETTINGS, indirect=True)
+ONE = pytest.mark.parametrize("browser", SETTINGS[:1], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def address(html):
         server.shutdown()
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+@pytest.fixture(params=SETTINGS[:2])  # each width and each scheme
 def browser(request, tmp_path, address):
     """A browser without a screen, at two widths, light and dark.
 
@@ -167,6 +170,7 @@ def count(browser, selector):
     return len(browser.find_elements(By.CSS_SELECTOR, selector))
 
 
+@ONE
 def test_every_page(browser, html):
     """From the index to each lesson, and everything that belongs on a page."""
     pages = links(browser, ".lesson a")
@@ -209,6 +213,7 @@ def test_every_page(browser, html):
         assert any("issues/new" in link for link in links(browser, ".project a"))
 
 
+@EACH
 @pytest.mark.parametrize("folder", ["", "zh/"])
 def test_generated_pages(browser, address, folder):
     """ "In short" has each list once, the glossary each term that is introduced."""
@@ -232,6 +237,7 @@ def test_generated_pages(browser, address, folder):
     assert pages == sorted(f"{name}.html" for name, *_ in terms.values())
 
 
+@ONE
 @pytest.mark.parametrize(
     ("folder", "word", "found", "not_found"),
     [
@@ -309,6 +315,7 @@ def test_slider_over_the_loss_surface(browser, address):
     assert min(r for r in seen if seen[r] > ends[r][0]) == pytest.approx(best + 0.003)
 
 
+@ONE
 def test_state_of_a_figure_in_the_address(browser, address):
     page = f"{address}zh/{SLIDER}.html"
     browser.get(f"{page}#bowl?rate=0.02")
@@ -321,6 +328,7 @@ def test_state_of_a_figure_in_the_address(browser, address):
         assert not re.search("[a-z]", part.get_attribute("textContent"))
 
 
+@ONE
 def test_print_shows_all(browser, address):
     browser.get(f"{address}{SLIDER}.html")
     browser.execute_cdp_cmd("Page.printToPDF", {})
