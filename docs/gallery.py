@@ -178,7 +178,7 @@ def card(row):
 
    .. raw:: html
 
-      <p>{" · ".join(pages.facts(row))}</p>
+      <p>{" · ".join(pages.facts(row, pages.number))}</p>
 """
 
 

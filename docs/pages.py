@@ -128,7 +128,13 @@ def below_title(row, seconds, chinese):
     return f'<p class="ways">{" · ".join(ways)}<br>{" · ".join(cost)}</p>'
 
 
-def facts(row, link=_):
+def number(label):
+    """Return which lesson of the index has that name."""
+    labels = [row.label for row in ROWS.values()]
+    return _("lesson %d") % (labels.index(label) + 1)
+
+
+def facts(row, link):
     """Return how long a lesson takes, and on which ones it builds, by ``link``."""
     found = [_("about %s min with the tasks") % row.minutes]
     if row.builds_on:
