@@ -108,8 +108,8 @@ def to_markdown(text):
 
 def as_fence(block):
     code = textwrap.dedent(block["code"]).strip("\n")
-    before = f"{block['before']}:\n\n" if block["before"] else ""
-    return f"{before}```\n{code}\n```\n\n"
+    before = re.sub(r"(?<=\S)$", ":", block["before"]).rstrip()  # "text ::" has none
+    return f"{before}\n\n```\n{code}\n```\n\n".lstrip("\n")
 
 
 def module_cell(paths):

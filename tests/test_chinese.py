@@ -43,7 +43,7 @@ def test_code_maths_and_figures_are_the_same():
         )
         assert english == chinese, entry.msgid
         assert re.search(f"[{HAN}]", entry.msgstr) or entry.msgstr == entry.msgid
-        assert entry.msgid.endswith("::") == entry.msgstr.endswith("::")
+        assert entry.msgid.endswith("::") == entry.msgstr.endswith("\uff1a ::")
 
 
 def test_characters():

@@ -106,6 +106,7 @@ if x:
 
 def test_markdown(tmp_path):
     assert to_markdown(ANSWERS) == MARKDOWN
+    assert to_markdown("It is. ::\n\n    y\n") == "It is.\n\n```\ny\n```\n\n"
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
     assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
     for lesson in LESSONS:
