@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -64,8 +65,9 @@ def html(tmp_path_factory):
     options = json.dumps(QUICK)
     env = os.environ | {"LESSON_OPTIONS": options, "GITHUB_REPOSITORY": "owner/name"}
     for more, path in ([], "html"), (["-t", "zh", "-D", "language=zh_CN"], "html/zh"):
+        cache = folder / "cache" / path  # no page, so not in the zip file
         done = subprocess.run(
-            [*sphinx, *more, "-d", folder / path, folder / "source", folder / path],
+            [*sphinx, *more, "-d", cache, folder / "source", folder / path],
             env=env,
             capture_output=True,
             text=True,
@@ -234,6 +236,21 @@ def test_every_page(browser, html):
         assert any("issues/new" in link for link in links(browser, ".project a"))
 
 
+def test_all_pages_in_one_file(html):
+    """Each link of an index leads to a file in it; its size is the one told there."""
+    path = html / "pytorch-first-lessons.zip"
+    with zipfile.ZipFile(path) as archive:
+        files = {name.partition("/")[2] for name in archive.namelist()}
+        for folder in ("", "zh/"):
+            text = archive.read(f"{path.stem}/{folder}index.html").decode()
+            found = re.findall(r'(?:href|src)="(?!https?:)([^"#?]+)', text)
+            targets = {os.path.normpath(folder + link) for link in found}
+            assert len(targets) > 2 * len(NAMES)
+            assert targets - files == set()
+    megabytes = re.search(r"(\d+) MB", (ROOT / "docs/index.rst").read_text("utf-8"))[1]
+    assert path.stat().st_size / 1e6 == pytest.approx(int(megabytes), rel=0.2)
+
+
 @EACH
 @pytest.mark.parametrize("folder", ["", "zh/"])
 def test_generated_pages(browser, address, folder):
@@ -293,7 +310,7 @@ def test_both_languages(browser, address):
         check_page(browser)
         return browser.current_url.removeprefix(address)
 
-    for name in [*NAMES, "index", "distributed", "in_short"]:
+    for name in [*NAMES, "index", "distributed", "in_short", "teaching"]:
         browser.get(f"{address}{name}.html")
         assert switch() == f"zh/{name}.html"
         assert wait(browser, "document.documentElement.lang") == "zh-CN"

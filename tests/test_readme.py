@@ -12,6 +12,7 @@ from lessons import ROWS
 
 README = (ROOT / "README.md").read_text("utf-8")
 TEXTS = [README, (ROOT / "examples/README.md").read_text("utf-8")]
+TEACHING = " ".join((ROOT / "docs/teaching.rst").read_text("utf-8").split())
 
 
 def printed(seen, start, first, end):
@@ -102,6 +103,17 @@ def test_one_version():
     assert len(set(found)) == 1
 
 
+def test_a_plan_for_ninety_minutes():
+    """No lesson has fewer minutes than it takes one reader."""
+    sessions = re.split(r"Session \d:", TEACHING.partition(" To go on")[0])[1:]
+    for session in sessions:
+        steps = re.findall(r"- (\d+) min(?:, :doc:`(\w+)`)?", session)
+        assert sum(int(minutes) for minutes, _ in steps) == 90
+        for minutes, name in steps:
+            assert int(minutes) >= int(ROWS[name].minutes if name else 0)
+    assert len(sessions) == 4
+
+
 @pytest.mark.parametrize("path", ["README.md", "examples/README.md", "data/README.md"])
 def test_links_lead_to_files(path):
     text = (ROOT / path).read_text("utf-8")
@@ -111,12 +123,12 @@ def test_links_lead_to_files(path):
     assert [file for file in files if not (folder / file).is_file()] == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    sorted(
-        {c for text in TEXTS for c in re.findall("^python (examples/.+)", text, re.M)}
-    ),
-)
+COMMANDS = set(re.findall("^python (examples/.+)", "\n".join(TEXTS), re.M))
+SHOWN = set(re.findall(r"``python (examples/[^ `]+ [^`]+)``", TEACHING)) - COMMANDS
+SLOWER = [pytest.param(command, marks=pytest.mark.slow) for command in sorted(SHOWN)]
+
+
+@pytest.mark.parametrize("command", [*sorted(COMMANDS), *SLOWER])
 def test_commands(run, tmp_path, command):
     shutil.copy(ROOT / "data/diabetes.csv", tmp_path / "table.csv")
     shutil.copy(ROOT / "data/images/tshirt.png", tmp_path / "shirt.jpg")
