@@ -3,11 +3,10 @@
 import re
 import shlex
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-from conftest import NAMES, ROOT
+from conftest import NAMES, ROOT, script
 from lessons import ABOUT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -16,75 +15,68 @@ ROWS = dict(
 )
 
 
-def shown(name):
+def results(name):
     """The decimal numbers in the last column of a lesson's row."""
     return re.findall(r"\d+\.\d+", ROWS[name].split(" | ")[1])
 
 
-def printed(seen, start, first, end):
-    """Some of the decimal numbers in the line with that start."""
-    (line,) = re.findall(rf"^{start}.*", seen.out, re.M)
-    return [float(text) for text in re.findall(r"\d\.\d+", line)[first:end]]
-
-
-NUMBERS = {  # of a row, in their order
-    "linear_regression_case1": lambda v: [v.weight * 4 + v.bias],
-    "linear_regression_case2": lambda v: [v.weight, v.final_loss, v.w, v.best_loss],
-    "linear_regression_case3": lambda v: [v.loss, v.best_loss, v.raw_losses[-1]],
-    "logistic_regression_case1": lambda v: (
-        printed(v, "penal", 0, 1) + printed(v, "sci", 0, 1)
-    ),
-    "logistic_regression_case2": lambda v: (
-        printed(v, "loss", 0, 2) + printed(v, "sci", 0, 1)
-    ),
-    "use_saved_model": lambda v: [
-        v.probability[3, 0].item(),
-        *printed(v, "black between", 0, 1),
-    ],
-    "classification": lambda v: [
-        *(v.accuracy, v.best_accuracy),
-        *printed(v, "one layer", 0, 1),
-    ],
-    "data_loading": lambda v: [losses[-1] for losses in v.losses.values()],
-    "activation_functions": lambda v: [v.shares["sigmoid"], 1 / 16],
-    "overfitting": lambda v: [
-        v.errors[-1],
-        v.expected_error(v.stopped),
-        min(v.errors),
-    ],
-    "model_selection": lambda v: (
-        printed(v, "chosen m", 0, 3) + printed(v, "sci", 0, 1) + printed(v, "bas", 0, 1)
-    ),
-    "logistic_regression_case3": lambda v: [v.test_accuracy, 0.844],
-    "convolution": lambda v: [v.test_accuracy, 0.871, 0.897],
-    "error_messages": lambda v: (
-        [v.loss_fn(v.model(v.x), v.floats.long()).item(), v.loss.item()]
-    ),
-    "not_learning": lambda v: [
-        *(*printed(v, "softmax  ", 1, 2), 1.461),
-        *printed(v, "healthy  ", 1, 2),
-    ],
-    "distributed_logistic_regression": lambda v: [
-        v.history[-1][2],
-        v.single_history[-1][2],
-    ],
-    "published_runs": lambda v: [v.prediction, v.prediction_2018],
-}
+# Where a lesson prints (or, after #, writes) the numbers of its row, in their order.
+NUMBERS = r"""
+linear_regression_case1: prediction for 4: (.+) \(
+linear_regression_case2: learned: +weight (.+), bias .+, loss (.+)
+linear_regression_case2: scikit-learn: weight (.+), bias .+, loss (.+)
+linear_regression_case3: learned: +loss (.+),
+linear_regression_case3: scikit-learn: loss (.+),
+linear_regression_case3: loss (.+), best
+logistic_regression_case1: penalty: weight (.+),
+logistic_regression_case1: scikit-learn: weight (.+),
+logistic_regression_case2: loss (.+), baseline (.+)
+logistic_regression_case2: scikit-learn's .* loss (.+)
+use_saved_model: trousers.png: Dress (.+?),
+use_saved_model: black between .* (.+)
+classification: accuracy on .* (.+), best possible (.+)
+classification: one layer: accuracy (.+),
+data_loading: losses from files: .*, (.+)]
+data_loading: losses from memory: .*, (.+)]
+activation_functions: none .*sigmoid (.+?),
+activation_functions: 1/4 times 1/4 is (.+)
+overfitting: expected error .* epoch (.+)
+overfitting: stopped in .* error (.+)
+overfitting: expected error +lowest (.+?),
+model_selection: chosen model: (.+), interval (.+) to (.+)
+model_selection: scikit-learn: (.+?),
+model_selection: baseline: (.+?),
+logistic_regression_case3: test loss .* accuracy (.+)
+logistic_regression_case3: # accuracy of (.+?);
+convolution: chosen: .* accuracy (.+)
+convolution: # .* a hidden layer with 100 units (.+?),
+convolution: # and of the best method, .*, (.+)\.
+error_messages: RuntimeError: expected (?:.*\n)+? +mended: (.+), must be (.+)
+not_learning: softmax .* ten (.+?) new
+not_learning: # .* log(.*) = (.+)\.
+not_learning: healthy .* ten (.+?) new
+distributed_logistic_regression: epoch   10 .* accuracy (.+)
+distributed_logistic_regression: one process: accuracy (.+?),
+published_runs: prediction for 4: (.+) (.+)
+"""
+NUMBERED = [name for name in NAMES if f"\n{name}: " in NUMBERS]
 ARGV = {"published_runs": ["--sample"]}
 SLOW = [f"logistic_regression_case{case}" for case in (2, 3)]
 SLOW += ["convolution", "distributed_logistic_regression"]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NUMBERS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NUMBERED]
 )
 def test_results(lesson, name):
     """As printed; on another machine the last digit may differ by one."""
-    run = lesson(name, *ARGV.get(name, []))
-    expected = NUMBERS[name](SimpleNamespace(**run.vars | {"out": run.out}))
-    for text, number in zip(shown(name), expected, strict=True):
-        digits = len(text.partition(".")[2])
-        assert float(text) == pytest.approx(float(number), abs=1.5 * 10**-digits)
+    text = lesson(name, *ARGV.get(name, [])).out + script(name).read_text("utf-8")
+    expected = []
+    for pattern in re.findall(f"^{name}: (.+)", NUMBERS, re.M):
+        expected += re.search(f"^{pattern}", text, re.M).groups()
+    for shown, number in zip(results(name), expected, strict=True):
+        digits = len(shown.partition(".")[2])
+        assert float(shown) == pytest.approx(float(number), abs=1.5 * 10**-digits)
 
 
 def test_speed_is_that_of_the_benchmarks():
