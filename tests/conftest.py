@@ -26,6 +26,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 HANG = 1200  # seconds: far more than a busy machine takes
 NAMES = [path.stem for path in LESSONS]
+LATE = (pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7))
+SEEDS = pytest.mark.parametrize("seed", [0, 3, *LATE])
 
 
 def script(name):

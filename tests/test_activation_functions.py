@@ -8,10 +8,9 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from conftest import run_changed, script
+from conftest import SEEDS, run_changed, script
 
 NAME = "activation_functions"
-SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])
 EXACT = {  # value and slope
     "ReLU": (lambda z: np.maximum(z, 0), lambda z: np.heaviside(z, 0)),
     "sigmoid": (expit, lambda z: expit(z) * expit(-z)),

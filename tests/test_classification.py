@@ -8,10 +8,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
-from conftest import run_changed
+from conftest import SEEDS, run_changed
 
 NAME = "classification"
-SEEDS = [0, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7))]
 CENTRES = np.array([(2, 2), (-2, -2), (2, -2), (-2, 2)], dtype="f4")
 BAYES = norm.cdf(2) ** 2 + norm.cdf(-2) ** 2  # noise changes no sign, or both
 
@@ -36,7 +35,7 @@ def numbers(text):
     return [float(number) for number in re.findall(r"\d\.\d{3,}", text)]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@SEEDS
 def test_data_and_the_best_rule(lesson, seed):
     run = lesson(NAME, "--seed", seed).vars
     assert run["y"].dtype is run["torch"].int64
@@ -51,7 +50,7 @@ def test_data_and_the_best_rule(lesson, seed):
     assert [run["best_accuracy"], 0.9555] == pytest.approx([BAYES] * 2, abs=5e-5)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@SEEDS
 def test_result_and_regions(lesson, seed):
     run = lesson(NAME, "--seed", seed)
     model = run.vars["model"]
@@ -63,7 +62,7 @@ def test_result_and_regions(lesson, seed):
     assert p.numpy() == pytest.approx(softmax(z, axis=-1)[..., 0], abs=1e-5)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@SEEDS
 def test_models_without_the_relu(lesson, seed):
     """About half is right, with a probability of about 1/2."""
     run = lesson(NAME, "--seed", seed)
@@ -73,7 +72,7 @@ def test_models_without_the_relu(lesson, seed):
         assert numbers(line) == pytest.approx([0.5, np.log(2)], abs=0.03)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@SEEDS
 def test_how_many_units(lesson, seed):
     run = lesson(NAME, "--seed", seed)
     rows = re.findall(r"^units +(\d+):(.*)", run.out, re.M)
@@ -85,7 +84,7 @@ def test_how_many_units(lesson, seed):
     assert seen[10] + seen[100] == pytest.approx([BAYES] * 10, abs=0.012)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@SEEDS
 def test_answers(output, seed):
     """Two clusters, and softmax twice; the model is as good as before in both."""
     half = "\nclasses = torch.tensor([0, "

@@ -10,10 +10,9 @@ from sklearn.datasets import make_regression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from conftest import run_changed, script
+from conftest import SEEDS, run_changed, script
 
 CASE1, CASE2, CASE3 = (f"linear_regression_case{case}" for case in (1, 2, 3))
-SEEDS = pytest.mark.parametrize("seed", [0, 1, 2, 3, 7])
 
 
 class Problem:
@@ -179,24 +178,24 @@ def test_case2_try_it(lesson, output, seed):
     assert run.vars["weight"] == pytest.approx(usual, rel=1e-4)
 
 
-def test_case2_three_faults(lesson, output):
+def test_case2_three_faults(capsys, lesson):
     """Each repair, what PyTorch or the program then prints, and the verdict."""
-    code = script(CASE2).read_text("utf-8")
-    old = code[code.index("def train():") : code.index("compare(")]
-    x, zero, y = re.findall("^#        (.+)", code.partition("# Answers")[2], re.M)
-    quick = ("--epochs", 1, "--seed")
-    call = old.replace("yours = None", "yours = train()")
-    typed = re.sub("x = .*", x, call)
+    code, v = script(CASE2).read_text("utf-8"), {**lesson(CASE2).vars}
+    program, _, end = code[code.index("def train():") :].partition("yours = None\n")
+    x, zero, y = re.findall("^#        (.+)", end, re.M)
+    typed = re.sub("x = .*", x, program)
     cleared = typed.replace("loss.backward()", f"{zero}\n        loss.backward()")
     repaired = re.sub("y = .*", y, cleared)
+    call = f"yours = train()\n{end.partition('# %%')[0]}"
     with pytest.raises(RuntimeError, match="same dtype"):
-        run_changed(CASE2, output, (old, call), *quick, 0)
+        exec(program + call, v)
     for seed in (0, 1, 2, 3, 7):
         outs, losses = [], []
         for new in (typed, cleared, repaired):
-            outs.append(run_changed(CASE2, output, (old, new), *quick, seed).out)
-            found = re.findall("loss (.+)", outs[-1].partition("outputs")[2])
-            losses.append([float(loss) for loss in found])
+            torch.manual_seed(seed)
+            exec(new + call, v)
+            outs.append(capsys.readouterr().out)
+            losses.append([float(loss) for loss in re.findall("loss (.+)", outs[-1])])
         assert np.ptp(losses[0]) > 1 < losses[0][-1] - 7.2
         assert losses[1][-1] == pytest.approx(9 * np.linspace(0, 3, 31).var())
         assert losses[2][-1] == 0
@@ -262,10 +261,8 @@ def test_case3_report(lesson, published):
     assert 0.02 * raw.steep / 2 == pytest.approx(0.9, abs=0.1)  # 1 is the limit
 
 
-@SEEDS
-def test_case3_files_and_adam(tmp_path, monkeypatch, seed):
+def test_case3_files_and_adam(tmp_path, monkeypatch):
     """Whole models, a file from a GPU, and Adam's first step."""
-    torch.manual_seed(seed)
     path, net = tmp_path / "model.pth", type("Net", (nn.Linear,), {})
     monkeypatch.setitem(globals(), "Net", net)
     model = net(1, 5)

@@ -9,11 +9,9 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch import nn
 
-from conftest import run_changed, script
+from conftest import SEEDS, run_changed, script
 
 NAME = "not_learning"
-SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7)]
-SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
 FLOOR = math.log(1 + 9 / math.e)
 WRONG = {"healthy": "", "other model": "mtn", "softmax": "t", "listed": "cgmt"}
 WRONG |= {"silenced": "gmtn", "zeroed": "gmtn", "shuffled": "n", "broadcast": "p"}

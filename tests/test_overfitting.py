@@ -5,11 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from conftest import run_changed
+from conftest import SEEDS, run_changed
 
 NAME = "overfitting"
-SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 7)]
-SEEDS = pytest.mark.parametrize("seed", [0, 3, *SLOW])
 
 
 class Problem:
@@ -122,7 +120,7 @@ def test_expected_errors(lesson, seed):
         assert v["loss_on"](*fresh, model) == pytest.approx(exact, rel=0.06)
 
 
-@pytest.mark.parametrize("seed", [0, *SLOW])
+@SEEDS
 def test_try_it(lesson, output, seed):
     """With 1,000 rows both are near 1; without eval() three numbers change."""
     v = lesson(NAME, "--rows", 1000, "--seed", seed).vars

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common import compare
-from conftest import run_changed, script
+from conftest import run_in_process, script
 
 WRONG = {  # a passage of the answer, and one that makes it wrong
     "linear_regression_case1": ("3 * x", "2 * x"),
@@ -33,28 +33,20 @@ FEW = {  # half a minute or more else
 }
 
 
-def answer(name):
-    """The lines of code in the answer to the task *Write* of a lesson."""
-    text = script(name).read_text("utf-8").partition("# Answers\n")[2]
-    block = text.partition("::\n#\n")[2]
-    return dedent(re.sub("^# ?", "", block, flags=re.M))
-
-
 @pytest.mark.parametrize("name", WRONG)
-def test_task(lesson, output, name):
-    call = re.search(r"^compare\(\s*\"(.+?)\"", script(name).read_text("utf-8"), re.M)
-    argv = FEW.get(name, [])
-    usual = lesson(name, *argv).out
-    assert f"{call[1]}: not yet written\n" in usual
-    lines = answer(name)
-    assert lines.count(WRONG[name][0]) == 1
-    for text, verdict in (
-        (lines, "right"),
-        (lines.replace(*WRONG[name]), "differs by"),
-    ):
-        out = run_changed(name, output, ("yours = None\n", text), *argv).out
-        assert out.startswith(usual.partition(call[1])[0].partition("saved ")[0])
-        assert f"{call[1]}: {verdict}" in out
+def test_task(capsys, output, name):
+    """Its cell, the last one of the lesson, with the lines of the answer."""
+    code, _, answers = script(name).read_text("utf-8").partition("# Answers\n")
+    answer = re.sub("^# ?", "", answers.partition("::\n#\n")[2], flags=re.M)
+    lines, wrong = dedent(answer), WRONG[name]
+    assert lines.count(wrong[0]) == 1
+    call = code.partition("yours = None\n")[2]
+    what = re.search(r"^compare\(\s*\"(.+?)\"", call, re.M)[1]
+    run = run_in_process(name, output, *FEW.get(name, []))
+    assert f"{what}: not yet written\n" in run.out
+    for text, verdict in ((lines, "right"), (lines.replace(*wrong), "differs by")):
+        exec(text + call, run.vars)
+        assert f"{what}: {verdict}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
