@@ -57,18 +57,15 @@ def bowl(values):
 
 
 def draw(values):
-    """Return classes, weights as integers to be times a scale, biases, and samples."""
+    """Return the classes, the weights as integers to be times a scale, and samples."""
     weight, bias = (tensor.double() for tensor in values["model"].state_dict().values())
-    scale = weight.abs().max() / 32767
-    samples = zip(values["paths"], values["x"], strict=True)
+    scale = weight.abs().max().item() / 32767
+    integers = (weight / scale).round().numpy().astype("<i2")
+    samples = zip(values["paths"], (255 * values["x"]).round().byte(), strict=True)
     return {
         "classes": values["CLASSES"],
-        "scale": scale.item(),
-        "weight": in_base64(weight / scale, "<i2"),
+        "scale": scale,
+        "weight": base64.b64encode(integers).decode(),
         "bias": bias.tolist(),
-        "samples": {path.stem: in_base64(255 * x, "u1") for path, x in samples},
+        "samples": {path.stem: bytes(x.flatten()).hex() for path, x in samples},
     }
-
-
-def in_base64(values, dtype):
-    return base64.b64encode(values.round().numpy().astype(dtype)).decode()

@@ -1,8 +1,7 @@
 // A saved model in use: paint or load an image, and see what the linear model makes of it.
 figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hidden }) => {
-  const decode = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const weight = new Int16Array(decode(run.weight).buffer); // 10 x 784, to be times run.scale
-  const samples = {}, pixels = new Float32Array(784); // from 0 to 1
+  const weight = new Int16Array(Uint8Array.from(atob(run.weight), (letter) => letter.charCodeAt(0)).buffer);
+  const read = (hex) => Array.from({ length: 784 }, (_, i) => (parseInt(hex.slice(2 * i, 2 * i + 2), 16) || 0) / 255);
   const canvas = (parent, attributes) =>
     make("canvas", { width: 28, height: 28, ...attributes }, parent).getContext("2d");
   const fill = (context, colour) => {
@@ -18,38 +17,34 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
   make("span", {}, left, words.seen);
   const question = make("span", {}, right), result = make("output", {}, box);
   const sample = hidden("sample", Object.keys(run.samples)[0]); // "" for an image of one's own
-  const image = hidden("image", ""); // once it is changed, a digit in base 36 for each pixel
+  const image = hidden("image", ""); // two digits for each pixel, unless it is the sample itself
   const take = (name) => ([sample.value, image.value] = [name, ""]);
   const sources = tools(), brush = tools();
   for (const name in run.samples) {
-    samples[name] = Float32Array.from(decode(run.samples[name]), (value) => value / 255);
-    const picture = button("", () => take(name), sources);
+    const picture = button("", () => take(name), sources), values = read(run.samples[name]);
     set(picture, { "aria-label": name });
-    fill(canvas(picture), (i) => grey(samples[name][i]));
+    fill(canvas(picture), (i) => grey(values[i]));
   }
   const file = make("input", { type: "file", accept: "image/*", hidden: "" }, box);
   button(words.file, () => file.click((file.value = "")), sources);
-  button(words.clear, () => take(""), sources);
-  choice("tool", words.tool, [words.pencil, words.eraser], make("div", {}, brush));
+  choice("tool", words.tool, [words.pencil, words.eraser], tools(brush));
+  button(words.clear, () => take(""), brush);
   const width = slider("width", words.width, { min: 1, max: 7, step: 2, value: 3 }, brush);
 
-  let shown, last, cursor = [13, 13], mark; // the cursor of the keys, and its pixel while it is seen
-  const keep = () => {
-    image.value = Array.from(pixels, (value) => Math.round(35 * value).toString(36)).join("");
-    shown = sample.value + image.value;
+  let last, cursor = [13, 13], mark; // the cursor of the keys, and its pixel while it is seen
+  const keep = (values) => {
+    image.value = values.map((value) => Math.round(255 * value).toString(16).padStart(2, "0")).join("");
     box.dispatchEvent(new Event("input"));
   };
   const stroke = (from, to) => {
     const steps = Math.max(1, Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]));
-    for (let k = 1; k <= steps; k++) {
-      const [x, y] = from.map((start, j) => start + ((to[j] - start) * k) / steps);
-      const inside = (i) => Math.hypot((i % 28) - x, Math.floor(i / 28) - y) <= width.value / 2;
-      pixels.forEach((_, i) => inside(i) && (pixels[i] = 1 - box.elements.tool.value));
-    }
+    const point = (k) => from.map((start, j) => start + ((to[j] - start) * k) / steps);
+    const points = Array.from({ length: steps }, (_, k) => point(k + 1));
+    const near = (i) => points.some(([x, y]) => Math.hypot((i % 28) - x, Math.floor(i / 28) - y) <= width.value / 2);
+    keep(box.pixels.map((value, i) => (near(i) ? 1 - box.elements.tool.value : value)));
     last = to;
-    keep();
   };
-  const at = (event) => [event.offsetX, event.offsetY].map((value) => Math.floor((28 * value) / paper.clientWidth));
+  const at = ({ offsetX, offsetY }) => [offsetX, offsetY].map((value) => Math.floor((28 * value) / paper.clientWidth));
   paper.addEventListener("pointerdown", (event) => {
     paper.setPointerCapture(event.pointerId);
     mark = undefined;
@@ -66,20 +61,16 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
   });
   paper.addEventListener("blur", () => update((mark = undefined)));
 
-  // As Pillow scales w x h values to n x m: `share` of a value `far` from the middle of the new one.
-  const mean = { reach: 0.5, share: () => 1 };
-  const cubic = {
-    reach: 2,
-    share: (far) => (far < 1 ? (1.5 * far - 2.5) * far ** 2 + 1 : ((2.5 - 0.5 * far) * far - 4) * far + 2),
-  };
+  // Pillow's filters: `share` of a value at a distance from the middle of the new one, up to `reach`.
+  const mean = [0.5, () => 1];
+  const cubic = [2, (t) => (t < 1 ? (1.5 * t - 2.5) * t * t + 1 : ((2.5 - 0.5 * t) * t - 4) * t + 2)];
   const rescale = (values, [w, h], [n, m], filter) => lines(lines(values, w, n, filter), h, m, filter);
-  const lines = (values, w, n, { reach, share }) => {
+  const lines = (values, w, n, [reach, share]) => { // of length w become columns of length n
     const h = values.length / w, wide = Math.max(1, w / n);
-    return new values.constructor(n * h).map((_, i) => { // transposed
-      const middle = ((Math.floor(i / h) + 0.5) * w) / n - 0.5;
+    return new values.constructor(n * h).map((_, i) => {
+      const middle = ((Math.floor(i / h) + 0.5) * w) / n - 0.5, last = Math.min(w - 1, middle + reach * wide);
       let sum = 0, total = 0;
-      const first = Math.max(0, Math.ceil(middle - reach * wide)), end = Math.min(w - 1, middle + reach * wide);
-      for (let j = first; j <= end; j++) {
+      for (let j = Math.max(0, Math.ceil(middle - reach * wide)); j <= last; j++) {
         const part = share(Math.abs(j - middle) / wide);
         total += part;
         sum += part * values[(i % h) * w + j];
@@ -87,18 +78,17 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
       return sum / total;
     });
   };
+  const fit = (sides, longest) => sides.map((side) => Math.max(1, Math.round((side * longest) / Math.max(...sides))));
   // The lesson's `prepare`: the article light on black, cut out, its longer side 28 pixels long.
   const prepare = (bitmap) => {
-    const fit = (sides, longest) => sides.map((side) => Math.max(1, Math.round((side * longest) / Math.max(...sides))));
-    const longest = Math.max(bitmap.width, bitmap.height);
-    const full = fit([bitmap.width, bitmap.height], Math.min(2000, longest));
-    const [w, h] = fit(full, Math.min(400, longest));
-    const context = new OffscreenCanvas(...full).getContext("2d");
-    context.drawImage(bitmap, 0, 0, ...full);
-    const { data } = context.getImageData(0, 0, ...full);
-    const plane = (value) => { // as means of pixels, without noise
+    const whole = [bitmap.width, bitmap.height], large = fit(whole, Math.min(2000, Math.max(...whole)));
+    const [w, h] = fit(large, Math.min(400, Math.max(...large)));
+    const context = new OffscreenCanvas(...large).getContext("2d");
+    context.drawImage(bitmap, 0, 0, ...large);
+    const { data } = context.getImageData(0, 0, ...large);
+    const plane = (value) => { // means of pixels have little noise
       const bytes = new Uint8ClampedArray(data.length / 4).map((_, i) => value(4 * i));
-      return Float32Array.from(rescale(bytes, full, [w, h], mean), (byte) => byte / 255);
+      return Float32Array.from(rescale(bytes, large, [w, h], mean), (byte) => byte / 255);
     };
     const alpha = plane((i) => data[i + 3]), sum = (values) => values.reduce((a, b) => a + b);
     let x = plane((i) => ((0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]) * data[i + 3]) / 255);
@@ -113,21 +103,17 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
     const found = xy.map((of) => Uint16Array.from(article, of).sort());
     const sides = found.map((values) => values.at(-1) - values[0] + 1), [n, m] = fit(sides, 28);
     const cut = x.filter((_, i) => xy.every((of, j) => of(i) >= found[j][0] && of(i) <= found[j].at(-1)));
-    const [dx, dy] = [n, m].map((side) => Math.round((28 - side) * 0.51));
-    pixels.fill(0);
+    const [dx, dy] = [n, m].map((side) => Math.round((28 - side) * 0.51)), result = read("");
     rescale(cut, sides, [n, m], cubic).forEach((value, i) => {
-      pixels[(dy + Math.floor(i / n)) * 28 + dx + (i % n)] = Math.min(1, Math.max(0, value / top));
+      result[(dy + Math.floor(i / n)) * 28 + dx + (i % n)] = Math.min(1, Math.max(0, value / top));
     });
+    return result;
   };
-  const open = async (file) => {
-    try {
-      prepare(await createImageBitmap(file, { colorSpaceConversion: "none" }));
-      sample.value = "";
-      keep();
-    } catch {
-      result.textContent = words.refused;
-    }
-  };
+  const open = (file) =>
+    createImageBitmap(file, { colorSpaceConversion: "none" }).then(prepare).then(
+      (values) => keep(values, (sample.value = "")),
+      () => (result.textContent = words.refused),
+    );
   file.addEventListener("change", () => open(file.files[0]));
   box.addEventListener("dragover", (event) => event.preventDefault());
   box.addEventListener("drop", (event) => {
@@ -136,35 +122,30 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
   });
 
   const update = () => {
-    const start = samples[sample.value] ?? new Float32Array(784);
-    if (sample.value + image.value !== shown) {
-      const digit = (i) => parseInt(image.value.charAt(i), 36) / 35 || 0;
-      pixels.forEach((_, i) => (pixels[i] = image.value ? digit(i) : start[i]));
-      shown = sample.value + image.value;
-    }
     width.say(width.value);
-    box.pixels = Array.from(pixels);
-    const term = (k) => box.pixels.map((value, i) => run.scale * weight[784 * k + i] * value);
-    const logits = run.bias.map((bias, k) => term(k).reduce((a, b) => a + b, bias));
+    const start = run.samples[sample.value] ?? "";
+    const pixels = (box.pixels = read(image.value || start));
+    const of = (k) => pixels.map((value, i) => run.scale * weight[784 * k + i] * value); // terms of a logit
+    const logits = run.bias.map((bias, k) => of(k).reduce((a, b) => a + b, bias));
     const powers = logits.map((logit) => Math.exp(logit - Math.max(...logits)));
-    box.probabilities = powers.map((power) => power / powers.reduce((a, b) => a + b));
-    const two = [...logits.keys()].sort((a, b) => logits[b] - logits[a]).slice(0, 2);
+    const p = (box.probabilities = powers.map((power) => power / powers.reduce((a, b) => a + b)));
+    const two = [...p.keys()].sort((a, b) => p[b] - p[a]).slice(0, 2);
     bars.replaceChildren();
-    box.probabilities.forEach((p, k) => {
-      make("span", {}, bars, run.classes[k]);
-      const look = { style: `width: ${100 * p}%`, class: ["other", "first", "second"][two.indexOf(k) + 1] };
-      make("i", look, make("span", {}, bars));
-      make("span", {}, bars, p.toFixed(3));
+    run.classes.forEach((name, k) => {
+      make("span", {}, bars, name);
+      make("i", { style: `width: ${100 * p[k]}%`, class: `place${two.indexOf(k)}` }, make("span", {}, bars));
+      make("span", {}, bars, p[k].toFixed(3));
     });
-    const other = term(two[1]), shares = term(two[0]).map((value, i) => value - other[i]);
+    const second = of(two[1]), shares = of(two[0]).map((term, i) => term - second[i]);
     const most = Math.max(0.1, ...shares.map(Math.abs));
+    const red = (share) => [...(share > 0 ? [220, 50, 32] : [40, 120, 230]), 255 * Math.abs(share / most) ** 0.8];
+    fill(terms, (i) => red(shares[i]));
     fill(painted, (i) => (i === mark ? [230, 60 + 150 * pixels[i], 0, 255] : grey(pixels[i])));
-    fill(terms, (i) => [...(shares[i] > 0 ? [220, 50, 32] : [40, 120, 230]), 255 * Math.abs(shares[i] / most) ** 0.8]);
     question.textContent = `${two.map((k) => run.classes[k]).join(` ${words.or} `)}?`;
     set(terms.canvas, { "aria-label": question.textContent });
-    const changed = box.pixels.filter((value, i) => Math.abs(value - start[i]) > 0.02).length;
-    const says = two.map((k) => `${run.classes[k]} ${box.probabilities[k].toFixed(3)}`).join(", ");
-    result.textContent = sample.value ? `${says}; ${words.changed} ${changed}` : says;
+    result.textContent = two.map((k) => `${run.classes[k]} ${p[k].toFixed(3)}`).join(", ");
+    const changed = read(start).filter((value, i) => value !== pixels[i]).length;
+    if (start) result.append(`; ${words.changed} ${changed}`);
   };
   return update;
 });
