@@ -44,7 +44,7 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
     keep(box.pixels.map((value, i) => (near(i) ? 1 - box.elements.tool.value : value)));
     last = to;
   };
-  const at = ({ offsetX, offsetY }) => [offsetX, offsetY].map((value) => Math.floor((28 * value) / paper.clientWidth));
+  const at = (event) => [event.offsetX, event.offsetY].map((part) => Math.floor((28 * part) / paper.clientWidth));
   paper.addEventListener("pointerdown", (event) => {
     paper.setPointerCapture(event.pointerId);
     mark = undefined;
@@ -123,8 +123,7 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
 
   const update = () => {
     width.say(width.value);
-    const start = run.samples[sample.value] ?? "";
-    const pixels = (box.pixels = read(image.value || start));
+    const start = run.samples[sample.value] ?? "", pixels = (box.pixels = read(image.value || start));
     const of = (k) => pixels.map((value, i) => run.scale * weight[784 * k + i] * value); // terms of a logit
     const logits = run.bias.map((bias, k) => of(k).reduce((a, b) => a + b, bias));
     const powers = logits.map((logit) => Math.exp(logit - Math.max(...logits)));
@@ -143,9 +142,9 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
     fill(painted, (i) => (i === mark ? [230, 60 + 150 * pixels[i], 0, 255] : grey(pixels[i])));
     question.textContent = `${two.map((k) => run.classes[k]).join(` ${words.or} `)}?`;
     set(terms.canvas, { "aria-label": question.textContent });
-    result.textContent = two.map((k) => `${run.classes[k]} ${p[k].toFixed(3)}`).join(", ");
     const changed = read(start).filter((value, i) => value !== pixels[i]).length;
-    if (start) result.append(`; ${words.changed} ${changed}`);
+    const says = two.map((k) => `${run.classes[k]} ${p[k].toFixed(3)}`).join(", ");
+    result.textContent = start ? `${says}; ${words.changed} ${changed}` : says;
   };
   return update;
 });
