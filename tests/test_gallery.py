@@ -27,6 +27,27 @@ BROWSER = shutil.which("google-chrome") or shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 AXE = "docs/_build/axe.min.js"
 SLIDER = "linear_regression_case1"  # the loss of all its epochs is compared
+FIGURES = {
+    figure: lesson.stem
+    for lesson in LESSONS
+    for figure in re.findall(
+        r"^# \.\. interactive:: (\w+)", lesson.read_text("utf-8"), re.M
+    )
+}
+STATE = "return String(new URLSearchParams(new FormData(arguments[0])))"
+CUT = """
+const box = arguments[0], seen = [], found = [];
+for (const node of box.querySelectorAll("text, label, button, output, p")) {
+  const a = node.getBoundingClientRect(), svg = node.closest(".live > svg");
+  const outer = (svg ?? box).getBoundingClientRect(), text = node.textContent;
+  if (a.width && (a.left < outer.left - 1 || a.right > outer.right + 1)) found.push(text);
+  for (const [b, other] of svg && text ? seen : [])
+    if (a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)
+      found.push([text, other]);
+  if (svg && text) seen.push([a, text]);
+}
+return document.documentElement.scrollWidth > innerWidth ? ["page", ...found] : found;
+"""
 QUICK = {name: quick(name) if name != SLIDER else {} for name in NAMES}
 
 
@@ -309,16 +330,26 @@ def test_slider_over_the_loss_surface(browser, address):
     assert min(r for r in seen if seen[r] > ends[r][0]) == pytest.approx(best + 0.003)
 
 
-def test_state_of_a_figure_in_the_address(browser, address):
-    page = f"{address}zh/{SLIDER}.html"
-    browser.get(f"{page}#bowl?rate=0.02")
-    box = wait(browser, "document.querySelector('form.bowl')")
-    slider = box.find_element(By.TAG_NAME, "input")
-    assert slider.get_attribute("value") == "0.02"
-    slider.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)  # Enter sends no form
-    wait(browser, f"location.href == '{page}#bowl?rate=0.021'")
-    for part in box.find_elements(By.CSS_SELECTOR, "text, p, label"):
-        assert not re.search("[a-z]", part.get_attribute("textContent"))
+def test_figures(browser, address):
+    """Keys move each; a link keeps its state; in Chinese, too, nothing is cut."""
+    for name, lesson in FIGURES.items():
+        page, form = f"{address}zh/{lesson}.html", f"document.querySelector('.{name}')"
+        browser.get(page)
+        box = wait(browser, form)
+        words = json.loads(box.get_attribute("data-words")).values()
+        assert all(re.search("[\u4e00-\u9fff]", word) for word in words)
+        controls = "[type=range], :checked, button"
+        for control in box.find_elements(By.CSS_SELECTOR, controls):
+            before = browser.execute_script(STATE, box)
+            control.send_keys(Keys.ARROW_LEFT, Keys.ENTER)  # Enter sends no form
+            assert browser.execute_script(STATE, box) != before
+        state = browser.execute_script(STATE, box)
+        link = f"{page}#{name}?{state}"
+        wait(browser, f"location.href == '{link}'")
+        assert browser.execute_script(CUT, box) == []
+        browser.get(address)
+        browser.get(link)
+        assert browser.execute_script(STATE, wait(browser, form)) == state
 
 
 def test_print_shows_all(browser, address):
