@@ -25,7 +25,7 @@ WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
         "seen": "what the model sees",
         "paint": "painting: arrow keys move, Space paints",
         "or": "or",
-        "file": "open a file",
+        "file": "image file",
         "clear": "clear",
         "tool": "tool",
         "pencil": "pencil",

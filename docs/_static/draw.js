@@ -16,17 +16,16 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
   const terms = canvas(right, { role: "img" }), paper = painted.canvas;
   make("span", {}, left, words.seen);
   const question = make("span", {}, right), result = make("output", {}, box);
-  const sample = hidden("sample", Object.keys(run.samples)[0]); // "" for an image of one's own
+  const sample = hidden("sample", Object.keys(run.samples).at(-1)); // "" for an image of one's own
   const image = hidden("image", ""); // two digits for each pixel, unless it is the sample itself
-  const take = (name) => ([sample.value, image.value] = [name, ""]);
+  const take = (name) => ([sample.value, image.value, file.value] = [name, "", ""]);
   const sources = tools(), brush = tools();
   for (const name in run.samples) {
     const picture = button("", () => take(name), sources), values = read(run.samples[name]);
     set(picture, { "aria-label": name });
     fill(canvas(picture), (i) => grey(values[i]));
   }
-  const file = make("input", { type: "file", accept: "image/*", hidden: "" }, box);
-  button(words.file, () => file.click((file.value = "")), sources);
+  const file = make("input", { type: "file", accept: "image/*", "aria-label": words.file }, sources);
   choice("tool", words.tool, [words.pencil, words.eraser], tools(brush));
   button(words.clear, () => take(""), brush);
   const width = slider("width", words.width, { min: 1, max: 7, step: 2, value: 3 }, brush);
