@@ -4,6 +4,8 @@
 the variables of the script at that point, ``_static/bowl.js`` draws what it returns.
 """
 
+import base64
+
 import torch
 
 WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
@@ -18,7 +20,26 @@ WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
         "caption": "Each dot is an epoch, the green one the minimum. Which learning "
         "rate has the lowest loss in the end, and how far below the first rate that "
         "diverges is it?",
-    }
+    },
+    "draw": {
+        "seen": "what the model sees",
+        "paint": "painting: arrow keys move, Space paints",
+        "or": "or",
+        "file": "image file",
+        "clear": "clear",
+        "tool": "tool",
+        "pencil": "pencil",
+        "eraser": "eraser",
+        "width": "width",
+        "changed": "pixels changed",
+        "refused": "This is no image that the browser can read, or nothing in it "
+        "stands out from its border.",
+        "caption": "Paint (with the mouse, a finger, or the arrow keys and Space), "
+        "take one of the four samples, or drop an image file: it does not leave your "
+        "computer. Red pixels count for the first class, blue ones for the second. How "
+        "few pixels can you erase so that the trousers are no longer taken for a "
+        "dress?",
+    },
 }
 
 
@@ -32,4 +53,19 @@ def bowl(values):
         "hessian": (2 * points.T @ points).tolist(),
         "rate": values["args"].lr,
         "losses": values["losses"],
+    }
+
+
+def draw(values):
+    """Return the classes, the weights as integers to be times a scale, and samples."""
+    weight, bias = (tensor.double() for tensor in values["model"].state_dict().values())
+    scale = weight.abs().max().item() / 32767
+    integers = (weight / scale).round().numpy().astype("<i2")
+    samples = zip(values["paths"], (255 * values["x"]).round().byte(), strict=True)
+    return {
+        "classes": values["CLASSES"],
+        "scale": scale,
+        "weight": base64.b64encode(integers).decode(),
+        "bias": bias.tolist(),
+        "samples": {path.stem: bytes(x.flatten()).hex() for path, x in samples},
     }

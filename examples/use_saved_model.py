@@ -155,6 +155,12 @@ answer("black between the legs", between)
 answer("black on the left leg", leg)
 
 # %%
+# If only the first change makes them trousers, the place of the black pixels decides,
+# and not their number.
+#
+# .. interactive:: draw
+
+# %%
 # Sure, and wrong
 # ---------------
 # The ten probabilities add up to 1 for any image: the model cannot say "none of these".

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 import zipfile
+from html import escape
 
 import numpy as np
 import pytest
 
+import figures
 from conftest import NAMES, ROOT, quick
 from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
+from test_use_saved_model import DAMAGED, KINDS, save
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 from selenium import webdriver
@@ -374,6 +377,81 @@ def test_figures(browser, address):
         browser.get(address)
         browser.get(link)
         assert browser.execute_script(STATE, wait(browser, form)) == state
+
+
+@ONE
+def test_draw(browser, address, html, lesson, tmp_path):
+    """The lesson's numbers, also of files; on a page with the model it comes with."""
+    v = lesson("use_saved_model").vars
+    run = escape(json.dumps(figures.draw(v)))
+    page = (html / "use_saved_model.html").read_text("utf-8")
+    page = re.sub('(live draw.*?data-run=")[^"]*', rf"\1{run}", page)
+    (html / "draw.html").write_text(page, "utf-8")
+    browser.get(f"{address}draw.html")
+    box = wait(browser, form := "document.querySelector('form.draw')")
+    file = box.find_element(By.CSS_SELECTOR, "[type=file]")
+
+    def get(what):
+        return browser.execute_script(f"const box = arguments[0]; return {what}", box)
+
+    def check(x, within):
+        p = v["model"](x.flatten()).softmax(0).tolist()
+        assert get("box.pixels") == pytest.approx(x.flatten().tolist(), abs=within)
+        assert get("box.probabilities") == pytest.approx(p, abs=0.01)
+
+    samples = box.find_elements(By.CSS_SELECTOR, "button[aria-label]")
+    for button, x in zip(samples, v["x"], strict=True):
+        button.send_keys(Keys.ENTER)
+        check(x, 0.003)
+    # The task, by the arrow keys and Space: the fewest pixels whose terms outweigh.
+    (w, b), x = v["model"].state_dict().values(), x.flatten()
+    lead, terms, ways = (w @ x + b)[3] - (w @ x + b), (w[3] - w) * x, []
+    for k in {*range(10)} - {3}:
+        order = terms[k].argsort(descending=True)
+        enough = terms[k][order].cumsum(0) > lead[k]
+        ways.append((enough.tolist().index(True) + 1, k, order.tolist()))
+    fewest, k, order = min(ways)
+    get("[box.elements.tool.value = 1, box.elements.width.value = 1]")
+    paper = box.find_element(By.CSS_SELECTOR, "[role=application]")
+    for i in order[:fewest]:
+        assert np.argmax(get("box.probabilities")) == 3
+        corner, down = [Keys.ARROW_UP, Keys.ARROW_LEFT] * 27, [Keys.ARROW_DOWN]
+        paper.send_keys(*corner, *down * (i // 28), *[Keys.ARROW_RIGHT] * (i % 28), " ")
+    assert np.argmax(get("box.probabilities")) == k
+    assert get("box.querySelector('output').textContent").endswith(f" {fewest}")
+    # A finger paints, and does not scroll. Furo's own scrolling would go on meanwhile.
+    get("[box.elements.sample.value = box.elements.image.value = '',"
+        "box.elements.tool.value = 0, box.elements.width.value = 3,"
+        "document.documentElement.style.scrollBehavior = 'auto',"
+        "box.scrollIntoView({block: 'center'})]")  # fmt: skip
+    rectangle = "(r => [r.x, r.y, r.width / 28])(box.firstChild.firstChild."
+    left, top, unit = get(f"{rectangle}getBoundingClientRect())")
+    before = get("scrollY")
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for kind, rows in ("Start", [5.5]), ("Move", [9.5]), ("Move", [20.5]), ("End", []):
+        points = [{"x": left + 14.5 * unit, "y": top + row * unit} for row in rows]
+        touch = {"type": f"touch{kind}", "touchPoints": points}
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
+    stroke = np.zeros((28, 28))
+    stroke[4:22, 13:16] = 1
+    assert get("box.pixels") == stroke.flatten().tolist()
+    assert get("scrollY") == before
+    # Files are prepared as in the lesson, or refused. The last one is dropped again.
+    for kind in KINDS:
+        get("box.elements.image.value = ''")
+        file.send_keys(str(path := save(kind, tmp_path)))
+        wait(browser, f"{form}.elements.image.value")
+        check(v["prepare"](path)[1], 0.02)
+    get("[box.elements.image.value = '', box.drag = new DataTransfer(),"
+        "box.drag.items.add(box.querySelector('[type=file]').files[0]),"
+        "box.dispatchEvent(new DragEvent('drop', {dataTransfer: box.drag}))]")  # fmt: skip
+    wait(browser, f"{form}.elements.image.value")
+    for kind in ("svg", "pdf", "heic", "truncated", "blank"):
+        get("box.querySelector('output').textContent = ''")
+        DAMAGED[kind][0](bad := tmp_path / f"{kind}.png")
+        file.send_keys(str(bad))
+        wait(browser, f"/^[^0-9]+$/.test({form}.querySelector('output').textContent)")
+    check(v["prepare"](path)[1], 0.02)
 
 
 @ONE

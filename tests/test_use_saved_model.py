@@ -63,13 +63,18 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_any_image_as_the_model_expects_it(tmp_path, name):
+def save(name, folder):
+    """Write one of `KINDS`; return its path."""
     exif = Image.Exif()
     exif[0x0112] = 6  # the phone was held upright, its pixels lie on their side
     turned = {"exif": exif} if name == "phone.jpg" else {}
-    KINDS[name].save(tmp_path / name, quality=95, **turned)
-    image, seen = prepare(tmp_path / name)
+    KINDS[name].save(folder / name, quality=95, **turned)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_image_as_the_model_expects_it(tmp_path, name):
+    image, seen = prepare(save(name, tmp_path))
     assert (image.mode, seen.dtype, seen.shape) == ("RGBA", torch.float32, (28, 28))
     assert 260 < max(image.size) <= 400
     assert image.height > image.width
