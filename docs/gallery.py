@@ -21,6 +21,7 @@ from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 import cli
 import figures as interactive
 import pages
+from alternatives import describe
 from lessons import (
     ABOUT,
     GLOSSARY,
@@ -53,17 +54,6 @@ def set_options(gallery_conf, script_vars):
     return []
 
 
-def describe(fig):
-    """Say what ``fig`` shows, from its titles, labels and legends."""
-    parts = []
-    for ax in fig.axes:
-        axes = " against ".join(filter(None, [ax.get_ylabel(), ax.get_xlabel()]))
-        legend = ", ".join(ax.get_legend_handles_labels()[1])
-        parts.append(": ".join(filter(None, [ax.get_title(), axes, legend])))
-    text = "; ".join(dict.fromkeys(filter(None, parts)))
-    return re.sub(r"[$\\]", "", " ".join(text.split()))
-
-
 def figures(block, block_vars, gallery_conf):
     """Save the figures of a cell; return reST that shows them, with links to the files.
 
@@ -73,11 +63,13 @@ def figures(block, block_vars, gallery_conf):
     for number, path in zip(plt.get_fignums(), paths, strict=False):
         fig = plt.figure(number)
         fig.savefig(path)
+        parts = [part for ax in fig.axes for part in [*ax.images, *ax.collections]]
+        drawn = all(part.get_array() is None for part in parts)  # no values as colours
         inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
         rst += (
             f".. image:: /{inside}\n"
-            f"   :alt: {describe(fig)}\n"
-            "   :class: sphx-glr-single-img\n"
+            f"   :alt: {json.dumps(describe(fig), ensure_ascii=False)}\n"
+            f"   :class: sphx-glr-single-img {'drawing' if drawn else 'picture'}\n"
             f"   :target: _images/{Path(path).name}\n\n"
         )
     plt.close("all")

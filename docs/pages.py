@@ -12,6 +12,7 @@ from sphinx import addnodes
 from sphinx.locale import _
 from sphinx.util.docutils import SphinxDirective
 
+from alternatives import TEXTS
 from figures import WORDS
 from lessons import ROOT, ROWS
 
@@ -56,6 +57,9 @@ def finish(app, doctree):
     for node in [*doctree.findall(nodes.literal_block)]:
         if "sphx-glr-script-out" in node["classes"]:
             clean_output(node)
+    for image in doctree.findall(nodes.image):  # `gallery.figures` saved what it shows
+        facts = json.loads(image["alt"])
+        image["alt"] = " ".join(_(TEXTS[key]) % tuple(parts) for key, *parts in facts)
     fold_outputs(doctree)
     fold_answers(doctree)
     if app.builder.name != "gettext":

@@ -164,7 +164,7 @@ for i, (name, activation, rate) in enumerate(experiments):
         p = torch.sigmoid(model(x))  # after the tenth start
     groups = [p[y == 0], p[y == 1]]
     below.hist(groups, range=(0, 1), stacked=True, label=["label 0", "label 1"])
-    below.set_xlabel("predicted probability of label 1")
+    below.set(title=name, xlabel="predicted probability of label 1")
 axes[0, 0].set_ylabel("training loss")
 axes[1, 0].set_ylabel("number of women")
 above.legend()

@@ -11,6 +11,7 @@ pytest.importorskip("polib", reason="`make install-docs` installs it")
 import polib
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
+from alternatives import TEXTS
 from figures import WORDS
 from lessons import GLOSSARY, LESSONS, ROWS
 from translate import CATALOGUE, extract_messages, translate_script
@@ -73,7 +74,7 @@ def test_glossary():
 def test_words_of_the_pages():
     """Those that stand in Python and templates: sphinx.po has them all."""
     words = {row.label for row in ROWS.values()}
-    for texts in WORDS.values():
+    for texts in [*WORDS.values(), TEXTS]:
         words |= set(texts.values())
     for path in [*ROOT.glob("docs/_templates/*"), *ROOT.glob("docs/*.py")]:
         words |= set(re.findall(r'\b_\("(.+?)"\)', path.read_text("utf-8")))

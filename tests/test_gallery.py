@@ -12,10 +12,12 @@ import threading
 import zipfile
 from html import escape
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import figures
+from alternatives import describe
 from conftest import NAMES, ROOT, quick
 from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
 from test_use_saved_model import DAMAGED, KINDS, save
@@ -318,6 +320,8 @@ def test_both_languages(browser, address):
         assert switch() == f"zh/{name}.html"
         assert wait(browser, "document.documentElement.lang") == "zh-CN"
         assert count(browser, "article .untranslated:not(img)") == 0
+        for figure in browser.find_elements(By.CSS_SELECTOR, "article a > img"):
+            assert re.search("[\u4e00-\u9fff]", figure.get_attribute("alt"))
         assert switch() == f"{name}.html"
 
 
@@ -327,6 +331,8 @@ def test_slider_over_the_loss_surface(browser, address):
     box = wait(browser, "document.querySelector('form.bowl')")
     run = json.loads(box.get_attribute("data-run"))
     slider = box.find_element(By.TAG_NAME, "input")
+    figure = browser.find_element(By.CSS_SELECTOR, "article a > img")
+    assert f" from {run['losses'][0]:.3g} to " in figure.get_attribute("alt")
 
     def losses():
         return browser.execute_script("return arguments[0].losses", box)
@@ -377,6 +383,23 @@ def test_figures(browser, address):
         browser.get(address)
         browser.get(link)
         assert browser.execute_script(STATE, wait(browser, form)) == state
+
+
+def test_alternative_text():
+    """It has what is seen: where a line begins, ends and turns, bars, many points."""
+    fig, (left, middle, right) = plt.subplots(1, 3)
+    left.plot([3, 1, 2], label="loss")
+    left.set(title="tanh", xlabel="epoch")
+    middle.barh(["a", "b"], [0.25, 4])
+    right.plot([9, 0, 9, 0, 9, 0, 9], [8, 7, 6, 5, 4, 3, -9], "o")
+    assert describe(fig) == [
+        ["axes", "tanh", "epoch", "0", "2"],
+        ["line", "loss", "3", "2"],
+        ["lowest", "1", "epoch", "1"],
+        ["bars", "x", "a: 0.25, b: 4"],
+        ["cloud", "y", "7", "3", "3", "0", "1"],
+    ]
+    plt.close(fig)
 
 
 @ONE
