@@ -2,10 +2,9 @@ r"""
 What an activation lets through
 ===============================
 
-Between two linear layers stands an *activation function*, one that is not linear:
-without it, two layers can do no more than one. Classification used ReLU. Which others
-are there, and which one should you take? The gradient of a layer comes back through all
-later layers and activations. Here you measure how much of it arrives.
+Between two linear layers stands an activation function. Classification used ReLU. Which
+others are there, and which one should you take? The gradient of a layer comes back
+through all later layers and activations. Here you measure how much of it arrives.
 Afterwards you can choose an activation, and the weights to start from.
 """
 
@@ -75,7 +74,7 @@ save_figure(fig, args.output / "activation_functions.png")
 # Here are three layers with one number each. The first returns 0. A sigmoid and a
 # weight of 2 follow, then a sigmoid and a weight of 3. If ``layer1`` grows by 0.01, its
 # sigmoid grows by 1/4 of that, and ``layer2`` by 2 times as much. And so on: weights
-# and slopes are multiplied. This is the *chain rule*, by which ``backward()`` works.
+# and slopes are multiplied. This is the *chain rule*; ``backward()`` uses it.
 
 layer1 = torch.tensor(0.0, requires_grad=True)
 layer2 = 2 * torch.sigmoid(layer1) - 1  # again 0, where the slope is 1/4
@@ -89,7 +88,7 @@ print(f"gradient at layer 1: {layer1.grad}, by hand {1 / 4 * 2 * 1 / 4 * 3}")
 # Now a network with 8 inputs and layers of 6, 4 and 1. How large is the gradient of its
 # output for the weights of layer 1? The mean size is averaged over 200 random networks,
 # each with a random input. Only the activation is changed. ``nn.Identity()`` changes
-# nothing: its gradient counts as 1.
+# nothing; the other gradients are divided by the one with it.
 #
 # .. guess::
 #

@@ -56,9 +56,9 @@ print("one to the right:", (small[0:3, 1:4] * kernel).sum().item())
 print(F.conv2d(small[None, None], kernel[None, None])[0, 0])
 
 # %%
-# On a shoe, this kernel finds left edges (white) and right edges (black). Turned, it
-# finds upper and lower ones. ``padding=1`` puts a frame of zeros around the image, so
-# that the output has 28 x 28 numbers, too.
+# On a shoe, this kernel finds left edges (white) and right edges (black). Transposed
+# (``kernel.T``), it finds upper and lower ones. ``padding=1`` puts a frame of zeros
+# around the image, so that the output has 28 x 28 numbers, too.
 
 shoe = images[labels == 9][:1].cpu()
 kernels = torch.stack([kernel, kernel.T]).reshape(2, 1, 3, 3)
@@ -194,7 +194,7 @@ print((HERE / "convolution_program.py").read_text("utf-8"))
 # %%
 # In short
 # --------
-# - A convolution multiplies a kernel with the pixels below it, at each place.
+# - A convolution multiplies, at each place, a kernel by the pixels below it, and adds.
 # - It has few parameters, and knows which pixels are neighbours.
 # - A checkpoint holds model, optimizer, random numbers and results so far.
 #

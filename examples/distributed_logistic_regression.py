@@ -20,9 +20,9 @@ in several processes, and say when that pays.
 #         examples/distributed_logistic_regression.py
 #
 # A warning about ``OMP_NUM_THREADS`` says that each process uses one thread. Each
-# process runs the whole script. ``torchrun`` tells it, in environment variables, how to
-# find the others, and ``init_process_group`` connects it with them. Each process has a
-# number, its *rank*. Here only rank 0 prints and saves.
+# process runs the whole script. ``torchrun`` tells each process, in environment
+# variables, how to find the others, and ``init_process_group`` connects them. Each
+# process has a number, its *rank*. Here only rank 0 prints and saves.
 
 import sys
 import time

@@ -265,9 +265,9 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Answers
 # -------
-# 1. More than with 64. It spends much of its time on each step, and an epoch has an
-#    eighth of the steps. The first loop spends it on each image, and there are as many
-#    as before. The loss is higher: fewer steps at the same learning rate.
+# 1. More than with 64. Much of its time is a fixed cost of each step, and an epoch has
+#    an eighth of the steps. The cost of the first loop is one of each image, and there
+#    are as many as before. The loss is higher: fewer steps at the same learning rate.
 # 2. No. The loss is nearly the same, but the weights are more than 0.01 apart: each
 #    step has other images.
 # 3. Replace ``for x, y in DataLoader(images, args.batch_size):`` by the lines below.

@@ -36,10 +36,11 @@ y = torch.tensor([[2.0], [4.0], [6.0]])
 # %%
 # Model and loss
 # --------------
-# ``nn.Linear(1, 1)`` takes one number and returns one, w x + b. The weight and the bias
-# are its *parameters*: the numbers that training changes. They start at random, so the
-# first predictions are wrong. The *loss* says how wrong, in one number: here the sum of
-# the three squared errors. (``item()`` turns a tensor with one number into a float.)
+# ``nn.Linear(1, 1)`` takes one number and returns one, w x + b. To find such a line for
+# points is *linear regression*. The weight and the bias are its *parameters*: the
+# numbers that training changes. They start at random, so the first predictions are
+# wrong. The *loss* says how wrong, in one number: here the sum of the three squared
+# errors. (``item()`` turns a tensor with one number into a float.)
 
 model = nn.Linear(1, 1)
 start = [model.weight.item(), model.bias.item()]
@@ -55,7 +56,7 @@ print(f"loss {loss.item():.2f}")
 # Should the weight become larger or smaller? The *derivative* of the loss tells: if the
 # weight grows by 0.001, the loss grows by about 0.001 times the derivative.
 # ``backward()`` computes the derivative for each parameter, and stores it in ``grad``.
-# This is the *gradient*. The last lines measure it, as a check.
+# These derivatives are the *gradient*. The last lines measure one, as a check.
 
 print("before backward():", model.weight.grad)
 loss.backward()
@@ -73,7 +74,7 @@ print(f"measured: {(moved.item() - loss.item()) / 0.001:.1f}")
 # ``weight = weight - lr * weight.grad``
 #
 # The *learning rate* (lr) sets the size of the step. This is *gradient descent*. An
-# *optimizer* does it for all parameters: its ``step()`` reads their ``grad``.
+# *optimizer* updates all parameters in this way: its ``step()`` reads their ``grad``.
 
 # SGD: stochastic gradient descent (nothing is random here yet)
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)

@@ -4,7 +4,7 @@ From NumPy and scikit-learn to PyTorch: type and shape
 
 Data often comes as NumPy arrays. Here 1000 points become tensors, and a model learns
 the same line as scikit-learn. Then come the two usual mistakes. Inputs of a wrong
-*type* end in an error. Targets of a wrong *shape* do not, and nothing is learned.
+*type* end in an error. Targets of a wrong *shape* do not, but the model learns nothing.
 Afterwards you can use an array, read an error message, and find a wrong shape.
 """
 

@@ -68,8 +68,8 @@ save_figure(fig, args.output / "logistic_regression_case1_loss.png")
 # Logits, not probabilities
 # -------------------------
 # ``BCELoss`` (*binary cross-entropy*) takes the probability of class 1, and
-# ``BCEWithLogitsLoss`` the logit. Give the loss the logit. A 32-bit number cannot tell
-# 0.99999999 from 1, where the sigmoid is flat. So from probabilities the worst mistakes
+# ``BCEWithLogitsLoss`` the logit. Give the loss the logit. Where the sigmoid is flat, a
+# 32-bit number cannot tell 0.99999999 from 1. So from probabilities the worst mistakes
 # for label 0 get a gradient of 0, and nothing is learned from them.
 
 for value in [2.0, 20.0]:

@@ -5,7 +5,7 @@ A network that does not learn
 The loss does not fall, or the accuracy stays at 0.1, and there is no error. Why? Before
 you try other learning rates, check what must hold. Here are seven checks, each with an
 answer that you know before, and seven mistakes that people have made. Afterwards you
-can find such a mistake, and say why a falling loss is no proof.
+can find such a mistake, and say why a falling loss does not show that all is well.
 """
 
 # %%
@@ -215,7 +215,7 @@ save_figure(fig, args.output / "not_learning.png")
 # %%
 # Each mistake changes an answer. Where no parameter moves, the loss stays the same to
 # the last digit. With the other four it falls, even with ``shuffled``: the network
-# memorises wrong labels. So a falling loss is no proof.
+# memorises wrong labels. So a falling loss does not show that all is well.
 
 # %%
 # ``total += loss``
@@ -237,7 +237,7 @@ print(total, number)
 # --------
 # - Check what must hold before you change the learning rate: the first loss, the
 #   number of parameters, their gradients, a step, the loss on ten images.
-# - A falling loss is no proof: also look at the accuracy on new images.
+# - A falling loss is not enough: look at the accuracy on new images, too.
 # - Never silence an error with ``requires_grad_()``. Add up ``loss.item()``.
 #
 # Next: where the time of an epoch goes.

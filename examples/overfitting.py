@@ -106,9 +106,9 @@ save_figure(fig, args.output / "overfitting.png")
 # Result
 # ------
 # Even the true weights have an expected error of 1. A training loss far below 1 means
-# that the model has fitted the noise of its rows, too: with 80 weights for 100 rows it
-# can. The model *overfits*. To see this, you need no true weights: the validation loss
-# rises while the training loss falls.
+# that the model has fitted the noise of its rows, too: 80 weights for 100 rows are
+# enough. A model that has learned noise *overfits*. To see this, you need no true
+# weights: the validation loss rises while the training loss falls.
 
 # %%
 # Early stopping

@@ -39,8 +39,7 @@ print(f"PyTorch {torch.__version__}")
 # treats the same data: the printed numbers, a *recipe* (data, model, loss and so on),
 # and the *start* (the parameters before the first step). The tutorial did not print
 # the starts. In three runs the start is one weight and one bias. They were computed
-# from the printed losses. (In linear regression 3 other starts fit, too.) Here is a
-# recipe.
+# from the printed losses. Here is a recipe.
 
 text = (ROOT / "data" / "published_runs.json").read_text(encoding="utf-8")
 published = json.loads(text)
@@ -210,8 +209,7 @@ save_figure(fig, args.output / "published_runs.png")
 # -----------------------------------------
 # The tutorial's last model has 7,850 parameters, and it learns from batches of 64
 # images in random order. Neither its start nor the order can be computed from printed
-# losses. So its loop gets a *seed*. A seed fixes the random numbers: the same program
-# then draws the same ones in each run.
+# losses. So its loop gets a seed.
 #
 # ``shuffle=True`` draws a new order in each epoch. Here the dataset returns the number
 # of each image, too, so that the order can be written down.

@@ -164,7 +164,6 @@ answer("black on the left leg", leg)
 # Sure, and wrong
 # ---------------
 # The ten probabilities add up to 1 for any image: the model cannot say "none of these".
-# A probability compares the ten classes. It does not say that the image is one of them.
 # Here are the T-shirt from `prepare`, three copies of it that undo one step each, and
 # an image without an article.
 
