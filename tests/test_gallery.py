@@ -388,20 +388,22 @@ def test_draw(browser, address, html, lesson, tmp_path):
     fewest, k, order = min(ways)
     get("[box.elements.tool.value = 1, box.elements.width.value = 1]")
     paper = box.find_element(By.CSS_SELECTOR, "[role=application]")
+    at = 13 * 29  # the cursor starts in the middle
     for i in order[:fewest]:
         assert np.argmax(get("box.probabilities")) == 3
-        corner, down = [Keys.ARROW_UP, Keys.ARROW_LEFT] * 27, [Keys.ARROW_DOWN]
-        paper.send_keys(*corner, *down * (i // 28), *[Keys.ARROW_RIGHT] * (i % 28), " ")
+        right, down, at = i % 28 - at % 28, i // 28 - at // 28, i
+        keys = [Keys.ARROW_RIGHT] * right + [Keys.ARROW_LEFT] * -right
+        paper.send_keys(*keys, *[Keys.ARROW_DOWN] * down, *[Keys.ARROW_UP] * -down, " ")
     assert np.argmax(get("box.probabilities")) == k
     assert get("box.querySelector('output').textContent").endswith(f" {fewest}")
     # A finger paints, and does not scroll. Furo's own scrolling would go on meanwhile.
-    get("[box.elements.sample.value = box.elements.image.value = '',"
-        "box.elements.tool.value = 0, box.elements.width.value = 3,"
+    box.find_element(By.XPATH, ".//button[.='clear']").send_keys(Keys.ENTER)
+    get("[box.elements.tool.value = 0, box.elements.width.value = 3,"
         "document.documentElement.style.scrollBehavior = 'auto',"
         "box.scrollIntoView({block: 'center'})]")  # fmt: skip
-    rectangle = "(r => [r.x, r.y, r.width / 28])(box.firstChild.firstChild."
-    left, top, unit = get(f"{rectangle}getBoundingClientRect())")
-    before = get("scrollY")
+    left, top, side = (paper.rect[key] for key in ("x", "y", "width"))
+    unit, before = side / 28, get("scrollY")
+    top -= before
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     for kind, rows in ("Start", [5.5]), ("Move", [9.5]), ("Move", [20.5]), ("End", []):
         points = [{"x": left + 14.5 * unit, "y": top + row * unit} for row in rows]
@@ -419,7 +421,8 @@ def test_draw(browser, address, html, lesson, tmp_path):
         check(v["prepare"](path)[1], 0.02)
     get("[box.elements.image.value = '', box.drag = new DataTransfer(),"
         "box.drag.items.add(box.querySelector('[type=file]').files[0]),"
-        "box.dispatchEvent(new DragEvent('drop', {dataTransfer: box.drag}))]")  # fmt: skip
+        "box.dispatchEvent(new DragEvent('drop', {dataTransfer: box.drag}))]"
+    )  # fmt: skip
     wait(browser, f"{form}.elements.image.value")
     for kind in ("svg", "pdf", "heic", "truncated", "blank"):
         get("box.querySelector('output').textContent = ''")
