@@ -48,7 +48,7 @@ figure("hidden", ({ box, run, words, set, make, panel, trace, slider, choice, bu
     make("circle", { class: labels[i] ? "one" : "zero", cx: plane.x(x), cy: plane.y(y), r: 2.5 }, plane.plot);
   });
   const curve = panel(
-    { label: words.epoch, ends: [0, epochs], ticks: [0, 1, 2, 3, 4].map((i) => (i * epochs) / 4) },
+    { label: words.epoch, ends: [0, epochs], ticks: [0, 1, 2, 3].map((i) => (i * epochs) / 4) },
     { label: words.loss, ends: [0, 1], ticks: [0, 0.25, 0.5, 0.75, 1] },
   );
   const path = make("polyline", {}, curve.plot);

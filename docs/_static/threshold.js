@@ -22,7 +22,8 @@ figure("threshold", ({ box, run, words, set, make, panel, slider }) => {
   const control = slider("threshold", words.threshold, { min: 0, max: 1, step: 0.01, value: 0.5 });
   const result = make("output", {}, box);
   const cells = ["validation", "test"].map((set) => {
-    const row = make("div", {}, result, words[set]);
+    const row = make("div", {}, result);
+    make("b", {}, row, words[set]);
     return ["missed", "alarm", "accuracy"].map((key) => make("span", { class: key }, row));
   });
   return () => {
