@@ -13,8 +13,11 @@ from html import escape
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import figures
+from common import evaluate, fit
 from conftest import NAMES, ROOT, quick
 from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
 from test_use_saved_model import DAMAGED, KINDS, save
@@ -43,15 +46,17 @@ const box = arguments[0], seen = [], found = [];
 for (const node of box.querySelectorAll("text, label, button, output, p")) {
   const a = node.getBoundingClientRect(), svg = node.closest(".live > svg");
   const outer = (svg ?? box).getBoundingClientRect(), text = node.textContent;
-  if (a.width && (a.left < outer.left - 1 || a.right > outer.right + 1)) found.push(text);
+  if (a.width && Math.max(outer.left - a.left, a.right - outer.right) > (svg ? 4 : 1))
+    found.push(text);
   for (const [b, other] of svg && text ? seen : [])
-    if (a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)
-      found.push([text, other]);
+    if (Math.max(a.left - b.right, b.left - a.right) < -4  // a line's box is larger
+      && Math.max(a.top - b.bottom, b.top - a.bottom) < -4) found.push([text, other]);
   if (svg && text) seen.push([a, text]);
 }
 return document.documentElement.scrollWidth > innerWidth ? ["page", ...found] : found;
 """
-QUICK = {name: quick(name) if name != SLIDER else {} for name in NAMES}
+ONE = pytest.mark.parametrize("browser", [(1280, "light")], indirect=True)
+QUICK = {name: quick(name) for name in NAMES if name not in FIGURES.values()}
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +360,95 @@ def test_figures(browser, address):
         assert browser.execute_script(STATE, wait(browser, form)) == state
 
 
+def show(browser, address, name):
+    """Open a figure; return it, its run, and what sets it and returns a property."""
+    browser.get(f"{address}{FIGURES[name]}.html")
+    box = wait(browser, f"document.querySelector('form.{name}')")
+
+    def put(seen, **state):
+        script = (
+            "const [box, state, seen] = arguments;"
+            "for (const key in state) box.elements[key].value = state[key];"
+            "box.dispatchEvent(new Event('input')); return box[seen]"
+        )
+        return browser.execute_script(script, box, state, seen)
+
+    return box, json.loads(box.get_attribute("data-run")), put
+
+
+@ONE
+def test_sigmoid(browser, address):
+    """Losses and mistakes are NumPy's; four right points can have the larger loss."""
+    _, run, put = show(browser, address, "sigmoid")
+    x, sign = np.array(run["x"]), 2 * np.array(run["y"]) - 1
+
+    def losses(w, b):
+        z = np.multiply.outer(w, x) + np.asarray(b)[..., None]
+        return np.logaddexp(0, -sign * z), ((z > 0) != (sign > 0)).sum(axis=-1)
+
+    near = losses(run["weight"], run["bias"])[0]  # the sliders have steps of 0.02
+    assert put("losses") == pytest.approx(near, rel=0.05)
+    for w, b in [(0.02, -0.02), (10, -9.98), (-2, 2), (0, 0), (10, -20)]:
+        seen, wrong = losses(w, b)
+        assert put("losses", weight=w, bias=b) == pytest.approx(seen)
+        assert put("mistakes") == wrong
+    places = np.meshgrid(np.arange(-100, 501) / 50, np.arange(-1000, 101) / 50)
+    seen, wrong = losses(*places)
+    assert seen.mean(axis=-1)[wrong == 0].max() == pytest.approx(0.68, abs=0.01)
+    assert seen.mean(axis=-1)[wrong == 1].min() == pytest.approx(0.18, abs=0.01)
+
+
+@ONE
+def test_threshold(browser, address):
+    """Its counts are NumPy's, and those that the lesson prints."""
+    _, run, put = show(browser, address, "threshold")
+    for t in np.arange(101) / 100:
+        for counts, rows in zip(put("counts", threshold=t), run.values(), strict=True):
+            p, y = np.array(rows).T
+            wrong = (p > t) != y
+            expected = [wrong[y == 1].sum(), wrong[y == 0].sum(), 1 - wrong.mean()]
+            assert counts == pytest.approx(expected)
+    text = browser.find_element(By.TAG_NAME, "article").get_attribute("textContent")
+    numbers = re.search(r"threshold 0.5: (\d+) of .*; (\d+) of 100 false", text)
+    validation, test = put("counts", threshold=0.5)
+    assert [*map(int, numbers.groups())] == validation[:2]
+    assert f"chosen model: {test[2]:.3f}" in text
+
+
+@ONE
+def test_hidden_units(browser, address):
+    """Training is PyTorch's from the same start; with any start, 0.94 needs three."""
+    feature = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+    box, run, put = show(browser, address, "hidden")
+    x, y = torch.tensor(run["points"]), torch.tensor(run["labels"])
+    cluster = torch.arange(400_000) % 4
+    new_x = torch.tensor(run["centres"])[cluster] + torch.randn(400_000, 2)
+    new_y = torch.tensor(run["classes"])[cluster]
+    for n, relu, start in [(1, 0, 0), (3, 0, 2), (10, 0, 1), (10, 1, 5)]:
+        begin = "return [...arguments[0].begin(arguments[1], arguments[2])]"
+        *units, last = browser.execute_script(begin, box, n, start)
+        units, half = torch.tensor(units).reshape(n, 4), torch.tensor([[-0.5], [0.5]])
+        middle = nn.Identity() if relu else nn.ReLU()
+        model = nn.Sequential(nn.Linear(2, n), middle, nn.Linear(n, 2))
+        values = units[:, :2], units[:, 2], half * units[:, 3], half[:, 0] * last
+        for p, value in zip(model.parameters(), values, strict=True):
+            p.data = value
+        optimizer = torch.optim.SGD(model.parameters(), lr=run["rate"])
+        args = nn.CrossEntropyLoss(), optimizer, run["epochs"], 0
+        losses = fit(model, x, y, *args)
+        seen = put("losses", units=n, relu=relu, start=start)
+        assert seen == pytest.approx(losses, abs=1e-4)
+        accuracy = evaluate(model, new_x, new_y, args[0])[1]
+        assert put("accuracy") == pytest.approx(accuracy, abs=3e-3)
+    most = [
+        max(put("accuracy", units=n, relu=0, start=start) for start in range(20))
+        for n in (1, 2, 3)
+    ]
+    assert max(most[:2]) < 0.9 < 0.94 < most[2]
+
+
+@ONE
 def test_draw(browser, address, html, lesson, tmp_path):
     """The lesson's numbers, also of files; on a page with the model it comes with."""
     v = lesson("use_saved_model").vars
