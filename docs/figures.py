@@ -21,6 +21,45 @@ WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
         "rate has the lowest loss in the end, and how far below the first rate that "
         "diverges is it?",
     },
+    "sigmoid": {
+        "hours": "hours",
+        "probability": "probability",
+        "loss": "loss of each point",
+        "weight": "weight",
+        "bias": "bias",
+        "mean": "mean loss",
+        "mistakes": "mistakes",
+        "caption": "A wrong point is orange; the dashed line is where the probability "
+        "is 0.5. Find the largest mean loss without a mistake, and the smallest with "
+        "one mistake. Which of the two is larger?",
+    },
+    "hidden": {
+        "units": "hidden units",
+        "activation": "activation function",
+        "relu": "with the ReLU",
+        "none": "without it",
+        "again": "another start",
+        "epoch": "epoch",
+        "loss": "loss",
+        "accuracy": "accuracy on new points",
+        "best": "best possible",
+        "caption": "A hidden unit is 0 on one side of its dashed line. How few units "
+        "reach an accuracy of 0.94? Try several starts for each number.",
+    },
+    "threshold": {
+        "probability": "predicted probability of class 1",
+        "zero": "rows of class 0",
+        "one": "rows of class 1",
+        "threshold": "threshold",
+        "validation": "validation rows:",
+        "test": "test rows:",
+        "missed": "missed",
+        "alarm": "false alarms",
+        "accuracy": "accuracy",
+        "caption": "Each block is a validation row. Which is the highest threshold "
+        "that misses at most 8 rows of class 1? How many more false alarms are there "
+        "than at 0.5? Then look at the test rows.",
+    },
     "draw": {
         "seen": "what the model sees",
         "paint": "painting: arrow keys move, Space paints",
@@ -54,6 +93,36 @@ def bowl(values):
         "rate": values["args"].lr,
         "losses": values["losses"],
     }
+
+
+def sigmoid(values):
+    """Return the points, and weight and bias of the last model."""
+    return {
+        "x": values["x"].flatten().tolist(),
+        "y": values["y"].flatten().tolist(),
+        "weight": values["model"].weight.item(),
+        "bias": values["model"].bias.item(),
+    }
+
+
+def hidden(values):
+    """Return the training points, how to train, and where new points come from."""
+    return {
+        "points": values["x"].double().round(decimals=4).tolist(),
+        "labels": values["y"].tolist(),
+        "rate": values["args"].lr,
+        "epochs": values["args"].epochs,
+        "centres": values["centres"].tolist(),
+        "classes": values["classes"].tolist(),
+        "best": values["best_accuracy"],
+    }
+
+
+def threshold(values):
+    """Return probability and label of each row, in the order of the probabilities."""
+    p, labels = values["p"].astype(float).round(6).tolist(), values["labels"].tolist()
+    rows = {key: values[key].tolist() for key in ("validation", "test")}
+    return {key: sorted((p[i], int(labels[i])) for i in rows[key]) for key in rows}
 
 
 def draw(values):

@@ -175,6 +175,8 @@ save_figure(fig, args.output / "classification_width.png")
 # comes near the best possible accuracy, and a hundred are about as good. No formula
 # tells the number for your data: try 10 and 100, and compare them on fresh points. Add
 # a second hidden layer only if it does better there.
+#
+# .. interactive:: hidden
 
 # %%
 # In short

@@ -168,6 +168,8 @@ save_figure(fig, args.output / "logistic_regression_case1_wrong.png")
 # The figure shows the loss of the point at 1 hour. It is above 0.69 while the point is
 # wrong (the ring). More epochs or a larger rate help. Training lowers the mean loss, it
 # does not count mistakes: in the last two runs all points are right, at two losses.
+#
+# .. interactive:: sigmoid
 
 # %%
 # In short

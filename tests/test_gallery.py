@@ -15,9 +15,12 @@ from html import escape
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import figures
 from alternatives import describe
+from common import evaluate, fit
 from conftest import NAMES, ROOT, quick
 from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
 from test_use_saved_model import DAMAGED, KINDS, save
@@ -46,18 +49,19 @@ const box = arguments[0], seen = [], found = [];
 for (const node of box.querySelectorAll("text, label, button, output, p")) {
   const a = node.getBoundingClientRect(), svg = node.closest(".live > svg");
   const outer = (svg ?? box).getBoundingClientRect(), text = node.textContent;
-  if (a.width && (a.left < outer.left - 1 || a.right > outer.right + 1)) found.push(text);
+  if (a.width && Math.max(outer.left - a.left, a.right - outer.right) > (svg ? 4 : 1))
+    found.push(text);
   for (const [b, other] of svg && text ? seen : [])
-    if (a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)
-      found.push([text, other]);
+    if (Math.max(a.left - b.right, b.left - a.right) < -4  // a line's box is larger
+      && Math.max(a.top - b.bottom, b.top - a.bottom) < -4) found.push([text, other]);
   if (svg && text) seen.push([a, text]);
 }
 return document.documentElement.scrollWidth > innerWidth ? ["page", ...found] : found;
 """
-QUICK = {name: quick(name) if name != SLIDER else {} for name in NAMES}
 SETTINGS = [(1280, "dark"), (390, "light"), (1280, "light"), (390, "dark")]
 EACH = pytest.mark.parametrize("browser", SETTINGS, indirect=True)
 ONE = pytest.mark.parametrize("browser", SETTINGS[:1], indirect=True)
+QUICK = {name: quick(name) for name in NAMES if name not in FIGURES.values()}
 
 
 @pytest.fixture(scope="module")
@@ -402,6 +406,94 @@ def test_alternative_text():
     plt.close(fig)
 
 
+def show(browser, address, name):
+    """Open a figure; return it, its run, and what sets it and returns a property."""
+    browser.get(f"{address}{FIGURES[name]}.html")
+    box = wait(browser, f"document.querySelector('form.{name}')")
+
+    def put(seen, **state):
+        script = (
+            "const [box, state, seen] = arguments;"
+            "for (const key in state) box.elements[key].value = state[key];"
+            "box.dispatchEvent(new Event('input')); return box[seen]"
+        )
+        return browser.execute_script(script, box, state, seen)
+
+    return box, json.loads(box.get_attribute("data-run")), put
+
+
+@ONE
+def test_sigmoid(browser, address):
+    """Losses and mistakes are NumPy's; four right points can have the larger loss."""
+    _, run, put = show(browser, address, "sigmoid")
+    x, sign = np.array(run["x"]), 2 * np.array(run["y"]) - 1
+
+    def losses(w, b):
+        z = np.multiply.outer(w, x) + np.asarray(b)[..., None]
+        return np.logaddexp(0, -sign * z), ((z > 0) != (sign > 0)).sum(axis=-1)
+
+    near = losses(run["weight"], run["bias"])[0]  # the sliders have steps of 0.02
+    assert put("losses") == pytest.approx(near, rel=0.05)
+    for w, b in [(0.02, -0.02), (10, -9.98), (-2, 2), (0, 0), (10, -20)]:
+        seen, wrong = losses(w, b)
+        assert put("losses", weight=w, bias=b) == pytest.approx(seen)
+        assert put("mistakes") == wrong
+    places = np.meshgrid(np.arange(-100, 501) / 50, np.arange(-1000, 101) / 50)
+    seen, wrong = losses(*places)
+    assert seen.mean(axis=-1)[wrong == 0].max() == pytest.approx(0.68, abs=0.01)
+    assert seen.mean(axis=-1)[wrong == 1].min() == pytest.approx(0.18, abs=0.01)
+
+
+@ONE
+def test_threshold(browser, address):
+    """Its counts are NumPy's, and those that the lesson prints."""
+    _, run, put = show(browser, address, "threshold")
+    for t in np.arange(101) / 100:
+        for counts, rows in zip(put("counts", threshold=t), run.values(), strict=True):
+            p, y = np.array(rows).T
+            wrong = (p > t) != y
+            expected = [wrong[y == 1].sum(), wrong[y == 0].sum(), 1 - wrong.mean()]
+            assert counts == pytest.approx(expected)
+    text = browser.find_element(By.TAG_NAME, "article").get_attribute("textContent")
+    numbers = re.search(r"threshold 0.5: (\d+) of .*; (\d+) of 100 false", text)
+    validation, test = put("counts", threshold=0.5)
+    assert [*map(int, numbers.groups())] == validation[:2]
+    assert f"chosen model: {test[2]:.3f}" in text
+
+
+@ONE
+def test_hidden_units(browser, address):
+    """Training is PyTorch's from the same start; with any start, 0.94 needs three."""
+    feature = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+    box, run, put = show(browser, address, "hidden")
+    x, y = torch.tensor(run["points"]), torch.tensor(run["labels"])
+    cluster = torch.arange(400_000) % 4
+    new_x = torch.tensor(run["centres"])[cluster] + torch.randn(400_000, 2)
+    new_y = torch.tensor(run["classes"])[cluster]
+    for n, relu, start in [(1, 0, 0), (3, 0, 2), (10, 0, 1), (10, 1, 5)]:
+        begin = "return [...arguments[0].begin(arguments[1], arguments[2])]"
+        *units, last = browser.execute_script(begin, box, n, start)
+        units, half = torch.tensor(units).reshape(n, 4), torch.tensor([[-0.5], [0.5]])
+        middle = nn.Identity() if relu else nn.ReLU()
+        model = nn.Sequential(nn.Linear(2, n), middle, nn.Linear(n, 2))
+        values = units[:, :2], units[:, 2], half * units[:, 3], half[:, 0] * last
+        for p, value in zip(model.parameters(), values, strict=True):
+            p.data = value
+        optimizer = torch.optim.SGD(model.parameters(), lr=run["rate"])
+        args = nn.CrossEntropyLoss(), optimizer, run["epochs"], 0
+        losses = fit(model, x, y, *args)
+        seen = put("losses", units=n, relu=relu, start=start)
+        assert seen == pytest.approx(losses, abs=1e-4)
+        accuracy = evaluate(model, new_x, new_y, args[0])[1]
+        assert put("accuracy") == pytest.approx(accuracy, abs=3e-3)
+    most = [
+        max(put("accuracy", units=n, relu=0, start=start) for start in range(20))
+        for n in (1, 2, 3)
+    ]
+    assert max(most[:2]) < 0.9 < 0.94 < most[2]
+
+
 @ONE
 def test_draw(browser, address, html, lesson, tmp_path):
     """The lesson's numbers, also of files; on a page with the model it comes with."""
@@ -422,6 +514,8 @@ def test_draw(browser, address, html, lesson, tmp_path):
         assert get("box.pixels") == pytest.approx(x.flatten().tolist(), abs=within)
         assert get("box.probabilities") == pytest.approx(p, abs=0.01)
 
+    # Furo's smooth scrolling, to what a key is sent to, would go on under the finger.
+    get("document.documentElement.style.scrollBehavior = 'auto'")
     samples = box.find_elements(By.CSS_SELECTOR, "button[aria-label]")
     for button, x in zip(samples, v["x"], strict=True):
         button.send_keys(Keys.ENTER)
@@ -436,20 +530,21 @@ def test_draw(browser, address, html, lesson, tmp_path):
     fewest, k, order = min(ways)
     get("[box.elements.tool.value = 1, box.elements.width.value = 1]")
     paper = box.find_element(By.CSS_SELECTOR, "[role=application]")
+    at = 13 * 29  # the cursor starts in the middle
     for i in order[:fewest]:
         assert np.argmax(get("box.probabilities")) == 3
-        corner, down = [Keys.ARROW_UP, Keys.ARROW_LEFT] * 27, [Keys.ARROW_DOWN]
-        paper.send_keys(*corner, *down * (i // 28), *[Keys.ARROW_RIGHT] * (i % 28), " ")
+        right, down, at = i % 28 - at % 28, i // 28 - at // 28, i
+        keys = [Keys.ARROW_RIGHT] * right + [Keys.ARROW_LEFT] * -right
+        paper.send_keys(*keys, *[Keys.ARROW_DOWN] * down, *[Keys.ARROW_UP] * -down, " ")
     assert np.argmax(get("box.probabilities")) == k
     assert get("box.querySelector('output').textContent").endswith(f" {fewest}")
-    # A finger paints, and does not scroll. Furo's own scrolling would go on meanwhile.
-    get("[box.elements.sample.value = box.elements.image.value = '',"
-        "box.elements.tool.value = 0, box.elements.width.value = 3,"
-        "document.documentElement.style.scrollBehavior = 'auto',"
-        "box.scrollIntoView({block: 'center'})]")  # fmt: skip
-    rectangle = "(r => [r.x, r.y, r.width / 28])(box.firstChild.firstChild."
-    left, top, unit = get(f"{rectangle}getBoundingClientRect())")
-    before = get("scrollY")
+    # A finger paints, and does not scroll.
+    box.find_element(By.XPATH, ".//button[.='clear']").send_keys(Keys.ENTER)
+    get("[box.elements.tool.value = 0, box.elements.width.value = 3]")
+    get("box.scrollIntoView({block: 'center'})")
+    left, top, side = (paper.rect[key] for key in ("x", "y", "width"))
+    unit, before = side / 28, get("scrollY")
+    top -= before
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     for kind, rows in ("Start", [5.5]), ("Move", [9.5]), ("Move", [20.5]), ("End", []):
         points = [{"x": left + 14.5 * unit, "y": top + row * unit} for row in rows]
@@ -460,14 +555,15 @@ def test_draw(browser, address, html, lesson, tmp_path):
     assert get("box.pixels") == stroke.flatten().tolist()
     assert get("scrollY") == before
     # Files are prepared as in the lesson, or refused. The last one is dropped again.
-    for kind in KINDS:
+    for path in [v["paths"][3], *(save(kind, tmp_path) for kind in KINDS)]:
         get("box.elements.image.value = ''")
-        file.send_keys(str(path := save(kind, tmp_path)))
+        file.send_keys(str(path))
         wait(browser, f"{form}.elements.image.value")
         check(v["prepare"](path)[1], 0.02)
     get("[box.elements.image.value = '', box.drag = new DataTransfer(),"
         "box.drag.items.add(box.querySelector('[type=file]').files[0]),"
-        "box.dispatchEvent(new DragEvent('drop', {dataTransfer: box.drag}))]")  # fmt: skip
+        "box.dispatchEvent(new DragEvent('drop', {dataTransfer: box.drag}))]"
+    )  # fmt: skip
     wait(browser, f"{form}.elements.image.value")
     for kind in ("svg", "pdf", "heic", "truncated", "blank"):
         get("box.querySelector('output').textContent = ''")

@@ -53,7 +53,7 @@ KINDS = {
     "on_grey.png": photograph([250, 240, 230], [150, 150, 150]),
     "pale.png": photograph([230, 235, 225], WHITE),
     "night.png": photograph([20, 30, 25], [0, 0, 0]),
-    "clear.png": photograph([30, 60, 120, 255], [0, 0, 0, 0]),
+    "clear.png": photograph([0, 0, 0, 255], [0, 0, 0, 0]),
     "white_clear.png": photograph([255, 255, 255, 255], [255, 255, 255, 0]),
     "print.jpg": photograph([30, 60, 120], WHITE).convert("CMYK"),
     "noisy.jpg": noisy(photograph([30, 60, 120], WHITE).resize((1059, 1203))),

@@ -19,7 +19,7 @@ WRONG = {  # a passage of the answer, and one that makes it wrong
     "overfitting": ("copy.deepcopy(model.state_dict())", "model.state_dict()"),
     "classification": (".clamp(min=0)", ""),
     "logistic_regression_case2": ("log()", "log2()"),
-    "model_selection": ("table.iloc[held_out]", "features.iloc[held_out]"),
+    "model_selection": ("table.iloc[held]", "features.iloc[held]"),
     "logistic_regression_case3": ("z - z.max", "z + z.max"),
     "use_saved_model": ("pale.max() - pale", "pale - pale.min()"),
     "convolution": ("part * kernel", "part + kernel"),

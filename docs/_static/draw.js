@@ -143,7 +143,7 @@ figure("draw", ({ box, run, words, set, make, slider, tools, choice, button, hid
     set(terms.canvas, { "aria-label": question.textContent });
     const changed = read(start).filter((value, i) => value !== pixels[i]).length;
     const says = two.map((k) => `${run.classes[k]} ${p[k].toFixed(3)}`).join(", ");
-    result.textContent = start ? `${says}; ${words.changed} ${changed}` : says;
+    result.textContent = start ? `${says} · ${words.changed} ${changed}` : says;
   };
   return update;
 });
