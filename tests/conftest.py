@@ -65,6 +65,11 @@ def run_changed(name, output, change, *argv):
     return run_in_process(output.parent / name, output, *argv)
 
 
+def slow_except(*names):
+    """The names of all lessons, as parameters of a test."""
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in names)) for n in NAMES]
+
+
 def quick(name):
     """The options of a short run, as far as a lesson has them."""
     source, few = script(name).read_text("utf-8"), {"epochs": 2, "sample": True}
@@ -78,6 +83,8 @@ def lesson(tmp_path_factory):
 
     def run(name, *argv):
         key = (name, *map(str, argv))
+        if key[-2:] == ("--seed", "0"):  # the default
+            key = key[:-2]
         if key not in runs:
             output = tmp_path_factory.mktemp(name) / "outputs"
             runs[key] = run_in_process(name, output, *argv)

@@ -132,7 +132,7 @@ def test_distributed_sampler():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ranks", "seed"), [(3, 1), (4, 2), (2, 3), (3, 7)])
+@pytest.mark.parametrize(("ranks", "seed"), [(3, 1), (4, 2)])
 def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
     """Also bit for bit if resumed: from three on, the order of a sum counts."""
     for folder, more in ("a", "4"), ("b", "2"), ("b", "4 --resume"):
@@ -142,6 +142,7 @@ def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
     assert result(tmp_path / "a") == result(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(output, two):
     """It ends with a line; then 2 processes give the same bits, 3 agree."""
     run = Run(output, TWO, RECIPE)
@@ -157,7 +158,7 @@ def test_ctrl_c_and_resume(output, two):
     check(other)
 
 
-@pytest.mark.parametrize(("machines", "kills"), [(1, 2), late(1, 12), late(2, 4)])
+@pytest.mark.parametrize(("machines", "kills"), [(1, 2), late(1, 6), late(2, 4)])
 def test_restarts(output, two, machines, kills):
     """Kill both in turn: while they train, or (every third time) perhaps start."""
     shutil.copytree(two, output)  # the checkpoint of another run
@@ -193,7 +194,7 @@ FAULTS = {  # a word of the line, and what runs
 }
 
 
-@pytest.mark.parametrize("word", [*[*FAULTS][:2], *map(late, [*FAULTS][2:])])
+@pytest.mark.parametrize("word", ["--epochs", *map(late, [*FAULTS][1:])])
 def test_one_line(output, word):
     (output / f"{NAME}.checkpoint").mkdir(parents=True)
     code, stderr = Run(output, *FAULTS[word]).end()

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import HANG, NAMES, ROOT
+from conftest import HANG, NAMES, ROOT, slow_except
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 import nbclient
@@ -14,8 +14,6 @@ import nbformat
 from lessons import LESSONS, section
 from notebooks import data_of, modules_of, notebook, save_downloads, to_markdown
 from translate import translate_script
-
-FEW = ["linear_regression_case1", "logistic_regression_case2"]
 
 
 def run_alone(text, folder):
@@ -37,8 +35,7 @@ def run_alone(text, folder):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in NAMES],
+    "name", slow_except("linear_regression_case1", "logistic_regression_case2")
 )
 def test_alone(tmp_path, name):
     (lesson,) = (path for path in LESSONS if path.stem == name)

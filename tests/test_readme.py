@@ -48,7 +48,7 @@ model_selection: scikit-learn: (.+?),
 model_selection: baseline: (.+?),
 logistic_regression_case3: test loss .* accuracy (.+)
 logistic_regression_case3: # accuracy of (.+?);
-convolution: chosen: .* accuracy (.+)
+convolution: chosen: convolution, .* accuracy (.+)
 convolution: # .* a hidden layer with 100 units (.+?),
 convolution: # and of the best method, .*, (.+)\.
 error_messages: RuntimeError: expected (?:.*\n)+? +mended: (.+), must be (.+)
