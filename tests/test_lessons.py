@@ -11,46 +11,11 @@ from lessons import (
     ROWS,
     cells,
     count_minutes,
-    in_short,
     introduced,
     introductions,
     mentions,
     paragraphs,
 )
-
-SCRIPT = '''\
-"""
-A title
-=======
-Text, with code::
-
-    x
-
-- One,
-  longer.
-"""
-
-# %%
-# In short
-# --------
-# - A tensor::
-#
-#       x
-#
-# Next: more.
-'''
-
-
-def test_parts_of_a_script(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    first, _ = cells(script)
-    assert first.section == "A title"
-    assert paragraphs(first.prose) == ["Text, with code::", "One, longer."]
-    assert in_short(script) == "- A tensor::\n\n      x"
-    task = "# %%\n# Try it\n# ------\n# 1. First.\n"
-    script.write_text(SCRIPT.replace("Text", "word " * 300) + task)
-    assert count_minutes(script) == 7  # 2 of them for the words, 5 for the task
 
 
 def test_builds_on_earlier_lessons():

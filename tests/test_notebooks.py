@@ -82,27 +82,10 @@ def test_the_cells_that_it_brings(tmp_path, lesson):
     assert (tmp_path / "common.py").read_text() == "mine"
 
 
-ANSWERS = "Answers\n-------\n1. So,\n   it is::\n\n       if x:\n           y\n"
-MARKDOWN = """\
-Answers
--------
-
-<details><summary>Answer 1</summary>
-
-So,
-it is:
-
-```
-if x:
-    y
-```
-
-</details>
-"""
-
-
 def test_markdown(tmp_path):
-    assert to_markdown(ANSWERS) == MARKDOWN
+    folded = "<details><summary>Answer 1</summary>\n\nSo:\n\n```\nx\n```\n\n</details>"
+    answers = to_markdown("Answers\n-------\n1. So::\n\n       x\n")
+    assert answers == f"Answers\n-------\n\n{folded}\n"
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
     assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
     for lesson in LESSONS:
