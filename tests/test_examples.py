@@ -20,6 +20,7 @@ def test_lesson(start, output, tmp_path, name):
     assert list(tmp_path.iterdir()) == [output]
 
 
+@pytest.mark.slow
 def test_another_place(lesson, start, tmp_path, monkeypatch):
     """A space and Chinese characters in the path, a C locale, no HOME."""
     usual = lesson("linear_regression_case3")

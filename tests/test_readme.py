@@ -53,7 +53,7 @@ convolution: # .* a hidden layer with 100 units (.+?),
 convolution: # and of the best method, .*, (.+)\.
 error_messages: RuntimeError: expected (?:.*\n)+? +mended: (.+), must be (.+)
 not_learning: softmax .* ten (.+?) new
-not_learning: # .* log(.*) = (.+)\.
+not_learning: # .* fall below log.* = (.+)\.
 not_learning: healthy .* ten (.+?) new
 distributed_logistic_regression: epoch   10 .* accuracy (.+)
 distributed_logistic_regression: one process: accuracy (.+?),
