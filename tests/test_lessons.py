@@ -11,10 +11,12 @@ from lessons import (
     ROWS,
     cells,
     count_minutes,
+    in_short,
     introduced,
     introductions,
     mentions,
     paragraphs,
+    section,
 )
 
 
@@ -31,6 +33,8 @@ def test_minutes(lesson):
     """Those in examples/README.md are a fifth off at most."""
     minutes = int(ROWS[lesson.stem].minutes)
     assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
+    bullets, _, _ = section(lesson, "In short").partition("\n\nNext: ")
+    assert in_short(lesson) == bullets
     text = lesson.read_text("utf-8")  # whose headings each begin a cell
     assert re.findall(r"(.*)\n# .+\n# --", text) == text.count("\n# --") * ["# %%"]
 
