@@ -7,16 +7,14 @@ import sys
 from functools import partial
 from textwrap import dedent
 
+import ladder
 import numpy as np
+import peers
 import pytest
 import torch
 from torch import nn
 
 from conftest import ROOT, environment, run_changed, script
-
-sys.path.append(str(ROOT / "benchmarks"))
-import ladder
-import peers
 
 NAME, LR = "faster_training", 0.01
 SMALL = ["--sample", "--epochs", 2, "--lr", LR]
