@@ -91,8 +91,7 @@ def count_minutes(lesson):
 
 def in_short(lesson):
     """Return the list under "In short", as it is in the script."""
-    chunks = re.split(r"\n\s*\n", section(lesson, "In short"))
-    return "\n\n".join(chunk for chunk in chunks if chunk.startswith(("- ", "  ")))
+    return section(lesson, "In short").partition("\n\nNext: ")[0]
 
 
 with open(ROOT / "docs/locale/zh_CN/glossary.csv", encoding="utf-8") as _file:

@@ -65,6 +65,11 @@ def run_changed(name, output, change, *argv):
     return run_in_process(output.parent / name, output, *argv)
 
 
+def slow_except(*names):
+    """The names of all lessons, as parameters of a test."""
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in names)) for n in NAMES]
+
+
 def quick(name):
     """The options of a short run, as far as a lesson has them."""
     source, few = script(name).read_text("utf-8"), {"epochs": 2, "sample": True}
@@ -78,6 +83,8 @@ def lesson(tmp_path_factory):
 
     def run(name, *argv):
         key = (name, *map(str, argv))
+        if key[-2:] == ("--seed", "0"):  # the default
+            key = key[:-2]
         if key not in runs:
             output = tmp_path_factory.mktemp(name) / "outputs"
             runs[key] = run_in_process(name, output, *argv)
@@ -88,7 +95,7 @@ def lesson(tmp_path_factory):
 
 @pytest.fixture
 def output(tmp_path):
-    """The folder that `run` and `start` write to."""
+    """The folder that `start` writes to."""
     return tmp_path / "outputs"
 
 
@@ -108,32 +115,15 @@ def environment(**variables):
 
 
 @pytest.fixture
-def run(tmp_path, output):
-    """Run a lesson as a process, from another folder, until it ends."""
-
-    def run(name, *argv, env=None, **kwargs):
-        return subprocess.run(
-            command(name, output, *argv),
-            cwd=tmp_path,
-            env=env or environment(),
-            capture_output=True,
-            text=True,
-            timeout=HANG,
-            **kwargs,
-        )
-
-    return run
-
-
-@pytest.fixture
-def start(output):
-    """Start a lesson with pipes to its output; it ends with the test at the latest."""
+def start(tmp_path, output):
+    """Start a lesson as a process, from another folder; it ends with the test."""
     with contextlib.ExitStack() as stack:
 
-        def popen(name, *argv, stdout=subprocess.PIPE):
+        def popen(name, *argv, stdout=subprocess.PIPE, env=None):
             process = subprocess.Popen(
                 command(name, output, *argv),
-                env=environment(),
+                cwd=tmp_path,
+                env=env or environment(),
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 text=True,

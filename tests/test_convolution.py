@@ -19,11 +19,11 @@ from conftest import HANG, environment, run_changed, script
 from lesson_data import load_fashion_mnist, read_files
 
 NAME, SLOW = "convolution", pytest.mark.slow
-FULL = [pytest.param((seed,), marks=SLOW) for seed in (0, 1)]
+FULL = pytest.param((1,), marks=SLOW)  # 0: the row of the README
 LATE = [pytest.param((seed, "--sample"), marks=SLOW) for seed in (2, 3, 7)]
 
 
-@pytest.fixture(params=[(0, "--sample"), (1, "--sample"), *LATE, *FULL], ids=str)
+@pytest.fixture(params=[(0, "--sample"), (1, "--sample"), *LATE, FULL], ids=str)
 def seen(lesson, request):
     seed, *argv = request.param
     run = lesson(NAME, "--seed", seed, *argv)
@@ -129,31 +129,28 @@ def test_kernels_and_parameters(lesson):
 
 
 def test_a_schedule(output):
-    """Right: the rates of the answer. One step too early: a rate of 0 at the end."""
-    optimizer = torch.optim.Adam([nn.Parameter(torch.ones(1))], lr=1e-3)
-    schedule, rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 5), []
-    for _ in range(5):
-        rates += schedule.get_last_lr()
-        optimizer.step()
-        schedule.step()
-    assert rates == pytest.approx([1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
+    """One step too early, the first rate of the answer is left out; the last is 0."""
     code = script(NAME).read_text("utf-8")
     (old,) = re.findall(
         r"^    optimizer =(?:.*\n)+?        model.train\(\)\n", code, re.M
     )
     first, *middle, last = old.splitlines(keepends=True)
-    new = "schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)"
-    assert f"``{new}``" in code
-    new = "".join([first, f"    {new}\n", *middle, "        schedule.step()\n", last])
+    line = "schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)"
+    assert f"``{line}``" in code
+    new = "".join([first, f"    {line}\n", *middle])
+    for text in ("schedule.step()", "print(*schedule.get_last_lr())"):
+        new += f"        {text}\n"
     with pytest.warns(UserWarning, match="lr_scheduler.step"):
-        v = run_changed(NAME, output, (old, new), "--sample", "--epochs", 3).vars
-    for *_, before, after in v["runs"].values():
+        run = run_changed(NAME, output, (old, new + last), "--sample")
+    rates = re.findall(r"^\d\S*$", run.out, re.M)[:5]
+    assert [float(rate) for rate in rates] == pytest.approx([8e-4, 6e-4, 4e-4, 2e-4, 0])
+    for *_, before, after in run.vars["runs"].values():
         assert before == after
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=SLOW)])
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=SLOW)])
 def test_killed_and_resumed(lesson, start, output, kills):
-    argv = [NAME, "--sample", "--epochs", 8]
+    argv = [NAME, "--sample", "--epochs", kills + 3]
     path, epochs = output / f"{NAME}.checkpoint", 0
     for _ in range(kills):
         process = start(*argv, *["--resume"] * (epochs > 0))
@@ -163,19 +160,11 @@ def test_killed_and_resumed(lesson, start, output, kills):
         process.kill()
         process.communicate()
         epochs = len(load(path)["history"])
-    assert epochs < 8
+    assert epochs < kills + 3
     assert start(*argv, "--resume").communicate()[1] == ""
     whole = {p.name: p.read_bytes() for p in lesson(*argv).output.iterdir()}
     assert {f"{NAME}.checkpoint", f"{NAME}.png"} == whole.keys()
     assert {name: (output / name).read_bytes() for name in whole} == whole
-
-
-def test_a_finished_run_trains_longer_or_begins_anew(lesson, output):
-    argv = [NAME, "--sample", "--output", output, "--epochs"]
-    short = lesson(*argv, 1).vars["runs"][NAME]
-    longer = lesson(*argv, 3, "--resume").vars["runs"][NAME]
-    assert short == longer[:1]
-    assert lesson(*argv, 2).vars["runs"][NAME] == longer[:2]
 
 
 def test_the_whole_program(tmp_path):
@@ -185,7 +174,12 @@ def test_the_whole_program(tmp_path):
     for name, content in read_files(sample=True).items():
         (raw / name).write_bytes(content)
     command = [sys.executable, "-I", "-W", "error", "convolution_program.py"]
-    how = {"env": environment(), "capture_output": True, "text": True, "timeout": HANG}
+    how = {
+        "env": environment(OMP_NUM_THREADS="1"),
+        "capture_output": True,
+        "text": True,
+        "timeout": HANG,
+    }
     done = subprocess.run(command, cwd=tmp_path, **how)
     assert (done.returncode, done.stderr) == (0, "")
     *epochs, test = map(float, re.findall(r": .*?(\d\.\d{4})$", done.stdout, re.M))

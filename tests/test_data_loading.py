@@ -1,6 +1,5 @@
 """A folder of images, its batches, their averages, and the file with workers."""
 
-import gzip
 import re
 import subprocess
 import sys
@@ -12,30 +11,24 @@ from PIL import Image
 from scipy.special import log_softmax
 from torch.utils.data import DataLoader
 
-from conftest import ROOT, fails, run_in_process, script
+from conftest import fails, run_in_process, script
+from lesson_data import read_files
 
 NAME = "data_loading"
 MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 7)]
 
 
-def read(name, start):
-    """Read a file of the sample, by NumPy."""
-    data = (ROOT / f"data/fashion_mnist_sample/{name}-ubyte.gz").read_bytes()
-    return np.frombuffer(gzip.decompress(data)[start:], np.uint8)
-
-
 def test_files_and_labels(lesson):
     """A file has its pixels, in grey; labels are in the order of the alphabet."""
-    v = lesson(NAME).vars
-    pixels = read("train-images-idx3", 16).reshape(-1, 28, 28)[:1000]
-    truth = read("train-labels-idx1", 8)
+    v, (pixels, truth, *_) = lesson(NAME).vars, read_files(sample=True).values()
+    pixels = np.frombuffer(pixels, np.uint8)[16:].reshape(-1, 28, 28)[:1000]
     names = [name.partition("/")[0] for name in v["CLASSES"]]
     numbers = set()
     for (path, label), image in zip(v["files"].samples, v["images"], strict=True):
         numbers.add(i := int(re.search(r"(\d+)\.png$", path)[1]))
         assert (np.asarray(Image.open(path)) == pixels[i]).all()
         assert (image[0].numpy() == np.float32(pixels[i]) / np.float32(255)).all()
-        assert sorted(names)[label] == names[truth[i]]
+        assert sorted(names)[label] == names[truth[8 + i]]
     assert numbers == set(range(1000))
     assert torch.equal(v["own"], v["images"])
     expected = (v["images"].numpy() - pixels.mean() / 255) / (pixels.std() / 255)

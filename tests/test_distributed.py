@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy, one_hot
+from peers import numpy_epoch
+from scipy.special import log_softmax
+from torch.nn.functional import one_hot
 from torch.utils.data import DistributedSampler
 
 from conftest import HANG, ROOT, environment, error_line
@@ -76,25 +79,22 @@ def result(output):
 
 
 def check(output, lr=0.01, batch_size=1333, seed=0):
-    """Compare with softmax regression by its formula, in float64, to 1e-6."""
-    ours, theirs = torch.tensor(result(output)[0]).double(), []
-    x, y, test_x, test_y = load_fashion_mnist(True, "cpu")
+    """Compare with softmax regression by NumPy, in float64, to 1e-6."""
+    ours, theirs = np.array(result(output)[0]), []
+    data = [part.double().numpy() for part in load_fashion_mnist(True, "cpu")]
+    x, y, test_x, test_y = data[0], data[1].astype(int), data[2], data[3].astype(int)
     torch.manual_seed(seed)
-    weight, bias = (p.data.double() for p in torch.nn.Linear(784, 10).parameters())
-    logits = torch.empty(len(y), 10, dtype=torch.double)
+    w, b = (p.data.double().numpy() for p in torch.nn.Linear(784, 10).parameters())
     for _ in ours:
-        for batch in torch.randperm(len(y)).split(batch_size):
-            images = x[batch].double()
-            logits[batch] = images @ weight.T + bias
-            error = (logits[batch].softmax(1) - one_hot(y[batch], 10)) / len(batch)
-            weight, bias = weight - lr * error.T @ images, bias - lr * error.sum(0)
-        test = test_x.double() @ weight.T + bias
-        theirs += [cross_entropy(logits, y), cross_entropy(test, test_y)]
-        theirs += [(test.argmax(1) == test_y).double().mean()]
-    apart = (ours.flatten() - torch.stack(theirs)).abs().view(-1, 3)
-    assert (apart <= torch.tensor([1e-6, 1e-6, 1.1e-3])).all()  # accuracy: an image
+        order = torch.randperm(len(y)).numpy()
+        train_loss, _ = numpy_epoch(w, b, x, y, order, lr, batch_size)
+        log_p = log_softmax(test_x @ w.T + b, axis=1)
+        test_loss = -log_p[range(len(test_y)), test_y].mean()
+        accuracy = (log_p.argmax(axis=1) == test_y).mean()
+        theirs.append([train_loss, test_loss, accuracy])
+    assert (abs(ours - theirs) <= [1e-6, 1e-6, 1.1e-3]).all()  # accuracy: an image
     model = torch.load(output / f"{NAME}.pth")
-    assert torch.allclose(model["weight"].double(), weight, rtol=0, atol=1e-6)
+    assert model["weight"].numpy() == pytest.approx(w, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_distributed_sampler():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ranks", "seed"), [(3, 1), (4, 2), (2, 3), (3, 7)])
+@pytest.mark.parametrize(("ranks", "seed"), [(3, 1), (4, 2)])
 def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
     """Also bit for bit if resumed: from three on, the order of a sum counts."""
     for folder, more in ("a", "4"), ("b", "2"), ("b", "4 --resume"):
@@ -142,6 +142,7 @@ def test_other_seeds_and_numbers_of_processes(tmp_path, ranks, seed):
     assert result(tmp_path / "a") == result(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(output, two):
     """It ends with a line; then 2 processes give the same bits, 3 agree."""
     run = Run(output, TWO, RECIPE)
@@ -157,7 +158,7 @@ def test_ctrl_c_and_resume(output, two):
     check(other)
 
 
-@pytest.mark.parametrize(("machines", "kills"), [(1, 2), late(1, 12), late(2, 4)])
+@pytest.mark.parametrize(("machines", "kills"), [(1, 2), late(1, 6), late(2, 4)])
 def test_restarts(output, two, machines, kills):
     """Kill both in turn: while they train, or (every third time) perhaps start."""
     shutil.copytree(two, output)  # the checkpoint of another run
@@ -193,7 +194,7 @@ FAULTS = {  # a word of the line, and what runs
 }
 
 
-@pytest.mark.parametrize("word", [*[*FAULTS][:2], *map(late, [*FAULTS][2:])])
+@pytest.mark.parametrize("word", ["--epochs", *map(late, [*FAULTS][1:])])
 def test_one_line(output, word):
     (output / f"{NAME}.checkpoint").mkdir(parents=True)
     code, stderr = Run(output, *FAULTS[word]).end()

@@ -7,42 +7,27 @@ import sys
 from functools import partial
 from textwrap import dedent
 
+import ladder
 import numpy as np
+import peers
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision.datasets import FashionMNIST
-from torchvision.transforms import ToTensor
 
 from conftest import ROOT, environment, run_changed, script
-from lesson_data import read_files
-
-sys.path.append(str(ROOT / "benchmarks"))
-import ladder
-import peers
 
 NAME, LR = "faster_training", 0.01
 SMALL = ["--sample", "--epochs", 2, "--lr", LR]
 _, _, TRY_IT = script(NAME).read_text("utf-8").partition("# Try it")
 TEST = torch.arange(1000)
 README = (ROOT / "benchmarks/README.md").read_text("utf-8")
-OTHERS = [(1, 64), (2, 64), (3, 64), (7, 64), (0, 7), (0, 500)]
+OTHERS = [(1, 64), (2, 7), (3, 500), (7, 64)]
 OTHERS = [pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS]
 
 
 @pytest.fixture(scope="module")
 def seen(lesson):
-    return lesson(NAME, *SMALL, "--seed", 0, "--batch-size", 64).vars
-
-
-@pytest.fixture(scope="module")
-def torchvision_sets(tmp_path_factory):
-    raw = tmp_path_factory.mktemp("torchvision") / "FashionMNIST/raw"
-    raw.mkdir(parents=True)
-    for name, data in read_files(sample=True).items():
-        (raw / name).write_bytes(data)
-    return [FashionMNIST(raw.parents[1], train, ToTensor()) for train in (True, False)]
+    return lesson(NAME, *SMALL, "--batch-size", 64).vars
 
 
 def check(model, metrics, expected, expected_metrics):
@@ -53,24 +38,26 @@ def check(model, metrics, expected, expected_metrics):
 
 
 @pytest.mark.parametrize(("seed", "batch_size"), [(0, 64), *OTHERS])
-def test_every_rung_is_the_published_loop(lesson, torchvision_sets, seed, batch_size):
+def test_every_rung_is_the_published_loop(lesson, seed, batch_size):
+    run = lesson(NAME, *SMALL, "--batch-size", batch_size, "--seed", seed)
+    sets = [[run.vars[f"{part}_{a}"] for a in "xy"] for part in ("train", "test")]
     torch.manual_seed(seed)
     model, state = nn.Linear(784, 10), torch.get_rng_state()
     orders = [torch.randperm(4000).split(batch_size) for _ in range(2)]
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     history = np.zeros((2, 2, 2))  # epoch, training or test, loss or accuracy
     for epoch, i in np.ndindex(2, 2):
-        lists = [part.tolist() for part in (orders[epoch], TEST.split(batch_size))[i]]
-        for x, y in DataLoader(torchvision_sets[i], batch_sampler=lists):
-            logits = model(x.reshape(-1, 784))
-            loss = nn.functional.cross_entropy(logits, y)
+        x, y = sets[i]
+        for rows in (orders[epoch], TEST.split(batch_size))[i]:
+            logits = model(x[rows])
+            loss = nn.functional.cross_entropy(logits, y[rows])
             if i == 0:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            history[epoch, i] += loss.item() * len(y), (logits.argmax(1) == y).sum()
-        history[epoch, i] /= len(torchvision_sets[i])
-    run = lesson(NAME, *SMALL, "--seed", seed, "--batch-size", batch_size)
+            right = (logits.argmax(1) == y[rows]).sum()
+            history[epoch, i] += loss.item() * len(rows), right
+        history[epoch, i] /= len(x)
     expected = model.state_dict().values()
     for name, trained in run.vars["models"].items():
         assert run.out.count(f"\n{name} ") == 2  # loss and weights, and time

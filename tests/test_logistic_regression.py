@@ -175,6 +175,7 @@ def curves(run, panel):
     )
 
 
+@pytest.mark.slow
 def test_case2_by_the_chain_rule(lesson, table):
     run, (x, _, baseline) = lesson(TWO), table
     assert run.vars["x"].numpy() == pytest.approx(x, abs=1e-5)
@@ -190,7 +191,7 @@ def test_case2_by_the_chain_rule(lesson, table):
 
 
 def test_case2_baseline(lesson, table):
-    run, (_, y, baseline) = lesson(TWO), table
+    run, (_, y, baseline) = lesson(TWO, "--epochs", 2), table
     for p in (0.1, y.mean(), 0.5):
         assert f"\n{p:.3f} for all: loss {log_loss(y, y * 0 + p):.3f}\n" in run.out
         assert log_loss(y, y * 0 + p) >= baseline - 1e-9

@@ -87,6 +87,7 @@ def test_accuracies(lesson):
     assert not (logits.max(dim=1)[0] == y).any()
 
 
+@pytest.mark.slow
 def test_try_it(lesson, output):
     table = answers(lesson(NAME, "--hidden", 100, "--epochs", 1).out)
     assert [table["healthy"][0], table["listed"][0]] == [79510, 1010]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import HANG, NAMES, ROOT
+from conftest import HANG, NAMES, ROOT, slow_except
 
 pytest.importorskip("sphinx_gallery", reason="`make install-docs` installs it")
 import nbclient
@@ -14,8 +14,6 @@ import nbformat
 from lessons import LESSONS, section
 from notebooks import data_of, modules_of, notebook, save_downloads, to_markdown
 from translate import translate_script
-
-FEW = ["linear_regression_case1", "logistic_regression_case2"]
 
 
 def run_alone(text, folder):
@@ -37,8 +35,7 @@ def run_alone(text, folder):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in FEW else pytest.mark.slow) for n in NAMES],
+    "name", slow_except("linear_regression_case1", "logistic_regression_case2")
 )
 def test_alone(tmp_path, name):
     (lesson,) = (path for path in LESSONS if path.stem == name)
@@ -85,27 +82,10 @@ def test_the_cells_that_it_brings(tmp_path, lesson):
     assert (tmp_path / "common.py").read_text() == "mine"
 
 
-ANSWERS = "Answers\n-------\n1. So,\n   it is::\n\n       if x:\n           y\n"
-MARKDOWN = """\
-Answers
--------
-
-<details><summary>Answer 1</summary>
-
-So,
-it is:
-
-```
-if x:
-    y
-```
-
-</details>
-"""
-
-
 def test_markdown(tmp_path):
-    assert to_markdown(ANSWERS) == MARKDOWN
+    folded = "<details><summary>Answer 1</summary>\n\nSo:\n\n```\nx\n```\n\n</details>"
+    answers = to_markdown("Answers\n-------\n1. So::\n\n       x\n")
+    assert answers == f"Answers\n-------\n\n{folded}\n"
     assert to_markdown("It is. ::\n\n    y\n") == "It is.\n\n```\ny\n```\n\n"
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
     assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."

@@ -178,6 +178,7 @@ def test_seven_steps_are_three_and_four():
 
 def test_a_checkpoint_of_another_run(capsys):
     save_checkpoint(PATH, Namespace(**ARGS), [1.0, 2.0], *start())
+    assert resume(resume=False)[0] == []  # begins anew
     for change in ({"lr": 0.2}, {"batch_size": 1}, {"epochs": 1}):
         fails(capsys, [PATH, *change], partial(resume, **change))
     good, other = torch.load(PATH), {"model": nn.Linear(4, 2).state_dict()}

@@ -1,19 +1,19 @@
 """Using a saved model: any image comes out as the model expects it, or as one line."""
 
-import gzip
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
 
 from conftest import ROOT, fails, run_in_process
-from lesson_data import CLASSES, prepare
+from lesson_data import CLASSES, prepare, read_files
 
 NAME, IMAGES = "use_saved_model", ROOT / "data/images"
 SHAPE = np.zeros((28, 28))  # a T-shirt, on the grid that the model sees
 SHAPE[:9], SHAPE[9:, 7:21] = 1, 1
 STATE = torch.load(ROOT / "data/fashion_mnist_linear.pth", weights_only=True)
+*_, X, Y = (np.frombuffer(data, np.uint8) for data in read_files(sample=True).values())
+X, Y = X[16:].reshape(-1, 28, 28), Y[8:]  # after a header
 WEIGHT, BIAS = (tensor.numpy().astype(float) for tensor in STATE.values())
 
 
@@ -22,16 +22,6 @@ def classify(x):
     logits = np.asarray(x, float).reshape(-1, 784) @ WEIGHT.T + BIAS
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return [CLASSES[k] for k in p.argmax(axis=1)], p.max(axis=1)
-
-
-def sample_images(name):
-    """The bytes of a file of the sample, without its header."""
-    data = (ROOT / f"data/fashion_mnist_sample/t10k-{name}-ubyte.gz").read_bytes()
-    return np.frombuffer(gzip.decompress(data), np.uint8)
-
-
-X = sample_images("images-idx3")[16:].reshape(-1, 28, 28)
-Y = sample_images("labels-idx1")[8:]
 
 
 def photograph(color, ground):
