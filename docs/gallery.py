@@ -64,7 +64,7 @@ def figures(block, block_vars, gallery_conf):
         parts = [part for ax in fig.axes for part in [*ax.images, *ax.collections]]
         drawn = all(part.get_array() is None for part in parts)  # no values as colours
         look = "drawing" if drawn else "picture"
-        if fig.get_figwidth() >= 9:
+        if fig.get_figwidth() > 9:
             look += " wide"
         inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
         rst += (
