@@ -65,11 +65,14 @@ def figures(block, block_vars, gallery_conf):
         fig.savefig(path)
         parts = [part for ax in fig.axes for part in [*ax.images, *ax.collections]]
         drawn = all(part.get_array() is None for part in parts)  # no values as colours
+        look = "drawing" if drawn else "picture"
+        if fig.get_figwidth() > 9:
+            look += " wide"
         inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
         rst += (
             f".. image:: /{inside}\n"
             f"   :alt: {json.dumps(describe(fig), ensure_ascii=False)}\n"
-            f"   :class: sphx-glr-single-img {'drawing' if drawn else 'picture'}\n"
+            f"   :class: sphx-glr-single-img {look}\n"
             f"   :target: _images/{Path(path).name}\n\n"
         )
     plt.close("all")
@@ -181,11 +184,11 @@ def add_to_page(app, pagename, templatename, context, doctree):
     figures = [part["figure"] for part in parts if "figure" in part]
     for script in ["figures", *figures] if figures else []:
         app.add_js_file(f"{script}.js", defer="defer")
-    context["body"] = re.sub(
-        FORMULA, r'<span class="one">\g<0></span>', context.get("body", "")
-    )
+    body = re.sub(FORMULA, r'<span class="one">\g<0></span>', context.get("body", ""))
     if app.tags.has("zh"):  # it is beside the English pages
-        context["body"] = context["body"].replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')
+        body = body.replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')
+    # What is kept on one line must fit into one on a phone.
+    context["body"] = re.sub('<span class="pre">([^<]{40,})</span>', r"\1", body)
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
