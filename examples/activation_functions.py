@@ -66,15 +66,17 @@ save_figure(fig, args.output / "activation_functions.png")
 # %%
 # A function *saturates* where it is nearly flat (grey): sigmoid and tanh on both sides,
 # ReLU and softplus on the left. The largest slope of the sigmoid is 1/4, at 0; those of
-# the others reach 1, or come close to it. (ReLU has none at 0. PyTorch takes 0 there.)
+# the others reach 1, or come close to it. (At 0 ReLU has no derivative. PyTorch takes
+# 0.)
 
 # %%
 # Chain rule
 # ----------
-# Here are three layers with one number each. The first returns 0. A sigmoid and a
-# weight of 2 follow, then a sigmoid and a weight of 3. If ``layer1`` grows by 0.01, its
-# sigmoid grows by 1/4 of that, and ``layer2`` by 2 times as much. And so on: weights
-# and slopes are multiplied. This is the *chain rule*; ``backward()`` uses it.
+# Here are three layers with one number each. The first returns 0. Then come a sigmoid,
+# a weight of 2 and a bias of -1, then a sigmoid and a weight of 3. If ``layer1`` grows
+# by 0.01, its sigmoid grows by 1/4 of that, and ``layer2`` by 2 times as much. And so
+# on: weights and slopes are multiplied. This is the *chain rule*; ``backward()`` uses
+# it.
 
 layer1 = torch.tensor(0.0, requires_grad=True)
 layer2 = 2 * torch.sigmoid(layer1) - 1  # again 0, where the slope is 1/4
@@ -86,9 +88,9 @@ print(f"gradient at layer 1: {layer1.grad}, by hand {1 / 4 * 2 * 1 / 4 * 3}")
 # What reaches the first layer
 # ----------------------------
 # Now a network with 8 inputs and layers of 6, 4 and 1. How large is the gradient of its
-# output for the weights of layer 1? The mean size is averaged over 200 random networks,
-# each with a random input. Only the activation is changed. ``nn.Identity()`` changes
-# nothing; the other gradients are divided by the one with it.
+# output for the weights of layer 1? Take the mean of its absolute values, over 200
+# random networks, each with a random input. Change only the activation. The mean
+# without one (``nn.Identity()`` changes nothing) counts as 1.
 #
 # .. guess::
 #
@@ -116,15 +118,15 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 
 # %%
 # The sigmoids let through a little less than 1/16: their inputs are not exactly 0. The
-# steps of the first layer are that much smaller. Each further sigmoid takes away at
-# least three quarters of the gradient: this is the *vanishing gradient*. The ReLUs let
-# through far more, since about half of them have slope 1. The others have slope 0. A
-# ReLU is *dead* if its input is negative in every row: the weights before it get no
-# gradient. ``nn.LeakyReLU()`` has slope 0.01 there.
+# steps of the first layer are that much smaller. Each further sigmoid leaves at most a
+# quarter of the gradient: this is the *vanishing gradient*. The ReLUs let through far
+# more: about half of them have slope 1, the others slope 0. A ReLU is *dead* if its
+# input is negative in every row: the weights before it get no gradient.
+# ``nn.LeakyReLU()`` has slope 0.01 there.
 #
 # Large weights can make the product grow with each layer: the *exploding gradient*.
 # ``nn.utils.clip_grad_norm_(model.parameters(), 1)``, between ``backward()`` and
-# ``step()``, shortens a gradient that is longer than 1.
+# ``step()``, divides the gradient by its length if that is above 1.
 
 # %%
 # Initialisation
@@ -135,8 +137,8 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 #
 # .. guess::
 #
-#    All parameters are 0.5, so the eight units compute the same, and get the same
-#    gradient. Can they become different? And what happens if all are 0?
+#    How many of the corners are right at the end if all parameters start at 0.5? And
+#    if all start at 0?
 
 corners = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
 labels = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
@@ -156,13 +158,13 @@ for start in ["random", 0.5, 0.0]:
     print(f"largest gradient {weight.grad.abs().max():.4f}")
 
 # %%
-# Equal units stay equal: the eight can do no more than one. If all parameters are 0,
-# each ReLU returns 0, with slope 0, so no weight gets a gradient. Random weights make
-# the units different. (The biases may be equal, or 0.)
+# Equal units compute the same and get the same gradient, so they stay equal: the eight
+# can do no more than one. If all parameters are 0, each ReLU returns 0, with slope 0,
+# so no weight gets a gradient. Random weights make the units different. (The biases may
+# be equal, or 0.)
 #
-# Does the same network do better in Keras? It starts from other numbers there: weights
-# as from ``nn.init.xavier_uniform_``, biases of 0. And its last softmax is here in the
-# loss.
+# In Keras the same network starts from other numbers: weights as from
+# ``nn.init.xavier_uniform_``, biases of 0. So it can do better there, or worse.
 
 # %%
 # In short

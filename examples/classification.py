@@ -24,10 +24,10 @@ torch.manual_seed(args.seed)
 # %%
 # Data
 # ----
-# Each point is the centre of its cluster plus random numbers. Clusters at opposite
-# corners are one class. The loss below needs labels that are integers, of shape (n,)
-# and not (n, 1). Training uses 400 points. The others are *fresh*: they only measure
-# the result.
+# Each point is the centre of its cluster plus random numbers. ``torch.randn`` draws
+# them with mean 0 and standard deviation 1. Clusters at opposite corners are one class.
+# The loss below needs labels that are integers, of shape (n,) and not (n, 1). Training
+# uses 400 points. The others, 100,000, are *fresh*: they only measure the result.
 
 centres = torch.tensor([[2.0, 2.0], [-2.0, -2.0], [2.0, -2.0], [-2.0, 2.0]])
 classes = torch.tensor([0, 0, 1, 1])
@@ -64,9 +64,9 @@ model = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 2))
 # Loss
 # ----
 # The *softmax* turns logits into probabilities: it divides each :math:`e^z` by their
-# sum. With the logits 2 and 0, class 0 gets the sigmoid of 2. ``CrossEntropyLoss``
-# takes logits, applies the softmax, and returns the mean of -log p for the right class.
-# The predicted class has the largest logit: ``argmax``. (``dim=1``: along each row.)
+# sum. With the logits 2 and 0, the probability of class 0 is the sigmoid of 2.
+# ``CrossEntropyLoss`` takes logits, applies the softmax, and returns the mean of -log
+# p. The predicted class has the largest logit: ``argmax``. (``dim=1``: along each row.)
 
 loss_fn = nn.CrossEntropyLoss()
 logits, label = torch.tensor([[2.0, 0.0]]), torch.tensor([1])
@@ -91,11 +91,11 @@ losses = train(model, x, y, log_every=20)
 # Result
 # ------
 # The clusters overlap, so no rule is always right. The best rule looks at the signs:
-# equal signs are class 0. Of the numbers of ``randn``, 2.275 % are above 2, and as many
-# below -2. So a coordinate keeps the sign of its centre with a probability of 0.97725,
-# and the rule is right if both do, or neither does. The accuracy of the best
-# rule is called *Bayes accuracy*. `common.evaluate` returns the loss and the accuracy
-# of the model, here on the 100,000 fresh points.
+# equal signs are class 0. Of the numbers of ``randn``, 2.275 % are above 2 (a table of
+# the normal distribution tells), and as many below -2. So a coordinate keeps the sign
+# of its centre with a probability of 0.97725. The rule is right if both do, or neither
+# does. The accuracy of the best rule is called *Bayes accuracy*. `common.evaluate`
+# returns the loss and the accuracy of the model, here on the fresh points.
 
 fresh_loss, accuracy = evaluate(model, fresh_x, fresh_y, loss_fn)
 best_accuracy = 0.97725**2 + 0.02275**2
@@ -104,7 +104,7 @@ print(f"accuracy on fresh points {accuracy:.4f}, best possible {best_accuracy:.4
 # %%
 # The part of the plane where a class is predicted is its *decision region*: blue for
 # class 0, red for class 1. Each black line is where w1 x1 + w2 x2 + b of a hidden unit
-# is 0. The boundary between the regions can only bend where it crosses such a line.
+# is 0. Between these lines, the boundary of the regions is straight.
 
 side = torch.linspace(-6, 6, 121)
 grid = torch.cartesian_prod(side, side)  # all points of a grid, shape (14641, 2)
@@ -127,8 +127,8 @@ save_figure(fig, args.output / "classification.png")
 # %%
 # Without the ReLU
 # ----------------
-# What makes the difference: the second layer, or the ReLU? Leave out both, then only
-# the ReLU.
+# What makes the difference: the second layer, or the ReLU? First leave out both. Then
+# keep both layers, and leave out the ReLU.
 #
 # .. guess::
 #
@@ -170,11 +170,11 @@ for i, width in enumerate([1, 2, 3, 4, 10, 100]):
 save_figure(fig, args.output / "classification_width.png")
 
 # %%
-# One unit draws one line: every start stays below 0.70. With two units every start
-# stays below 0.90. With three or four it can depend on the start. With ten every start
-# comes near the best possible accuracy, and a hundred are about as good. No formula
-# tells the number for your data: try 10 and 100, and compare them on fresh points. Add
-# a second hidden layer only if it does better there.
+# One unit draws one line: every start stays below 0.70. Two lines are not enough,
+# either: every start stays below 0.90. Three can be, but it can depend on the start.
+# With ten every start comes near the best possible accuracy, and a hundred are about as
+# good. No formula tells the number for your data: try 10 and 100, and compare on fresh
+# points.
 #
 # .. interactive:: hidden
 
@@ -197,8 +197,8 @@ save_figure(fig, args.output / "classification_width.png")
 #    expect of the model, and which of one layer? Write it down, then run the lesson.
 # 2. *Change.* A common mistake is a softmax in front of ``CrossEntropyLoss``. In the
 #    line that begins with ``model =``, put ``, nn.Softmax(dim=1)`` after
-#    ``nn.Linear(10, 2)``. What becomes of the accuracy? Which number does the loss stay
-#    above, and why?
+#    ``nn.Linear(10, 2)``. What happens to the accuracy? The loss now takes
+#    probabilities for logits. What is the smallest loss then?
 # 3. *Write.* Compute the logits of the trained ``model`` for all points x, from its
 #    weights and biases: two matrix products (``@``), no call of a layer. A weight has a
 #    row for each output, so multiply x by ``weight.T``.

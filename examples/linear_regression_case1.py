@@ -11,7 +11,8 @@ the line y = 2x, and a model w x + b with two numbers to learn, the *weight* w a
 # %%
 # Setup
 # -----
-# `parse_args` reads options such as ``--epochs 300``, or takes these defaults. A model
+# From files beside this one: `parse_args` reads options such as ``--epochs 300``, or
+# takes these defaults, and `compare` checks your solution of the last task. A model
 # starts with random numbers; the same *seed* gives the same ones in each run.
 
 import matplotlib.pyplot as plt
@@ -110,9 +111,8 @@ for epoch in range(1, args.epochs + 1):
 # %%
 # Result
 # ------
-# Not by the same amount: after the first steps, by the same factor. That is a straight
-# line on a logarithmic axis. The factor is near 1, so training is slow: a larger weight
-# with a smaller bias predicts nearly the same. The weight alone, below, learns faster.
+# Not by the same amount: after the first steps, each epoch multiplies the loss by the
+# same factor, a little below 1. On a logarithmic axis that is a straight line.
 
 weight, bias = model.weight.item(), model.bias.item()
 print(f"weight {weight:.3f}, bias {bias:.3f} (exact: 2 and 0)")
@@ -161,7 +161,7 @@ axes[0].set_ylabel("loss")
 save_figure(fig, args.output / "linear_regression_case1_rates.png")
 
 # %%
-# The grey curve is the loss; the dots are the start and five steps. 0.01 is slow, 0.03
+# The grey curve is the loss, the dots the start and five steps. 0.01 is slow, 0.03
 # fast. 0.055 jumps to the other side at each step, but comes closer: it *converges*.
 # 0.075 jumps further away: it *diverges*. With a model of your own, begin with 0.01. If
 # the loss grows, divide the rate by 3; if it falls slowly, multiply it by 3.
@@ -190,7 +190,7 @@ save_figure(fig, args.output / "linear_regression_case1_rates.png")
 #    data, model, loss, optimizer, loop, without looking at the code above. Put your
 #    lines in place of ``yours = None``. End with
 #    ``yours = [model.weight.item(), model.bias.item()]``. If it differs by little, take
-#    more epochs; if by much, a smaller rate.
+#    more epochs; if by much, or by nan (*not a number*), a smaller rate.
 
 yours = None
 compare("weight and bias", yours, [3.0, -1.0], within=0.01)

@@ -4,7 +4,7 @@ From NumPy and scikit-learn to PyTorch: type and shape
 
 Data often comes as NumPy arrays. Here 1000 points become tensors, and a model learns
 the same line as scikit-learn. Then come the two usual mistakes. Inputs of a wrong
-*type* end in an error. Targets of a wrong *shape* do not, but the model learns nothing.
+*type* end in an error. Answers of a wrong *shape* do not, but the model learns nothing.
 Afterwards you can use an array, read an error message, and find a wrong shape.
 """
 
@@ -32,7 +32,8 @@ torch.manual_seed(args.seed)
 # Data
 # ----
 # The inputs are called *features*, the numbers to be predicted *targets*. ``noise=10``
-# moves each target off the line, by about 10. So a loss of about 100 is the best.
+# moves each target off the line, by about 10, so even the best line has a mean squared
+# error of about 100.
 
 features, targets = make_regression(1000, 1, noise=10, random_state=args.seed)
 print("features", features.shape, features.dtype, *features[:3].round(3))
@@ -42,7 +43,7 @@ print("targets", targets.shape, targets.dtype, *targets[:3].round(3))
 # From NumPy to PyTorch
 # ---------------------
 # - *Type*, or dtype: these arrays are float64, numbers of 64 bits. The layers of
-#   PyTorch are float32, and do not accept a mixture.
+#   PyTorch are float32, and take no float64.
 # - *Shape*: the model will return one column, (1000, 1), but the targets are (1000,).
 #   ``reshape(-1, 1)`` makes a column of them. (-1 means: as many rows as needed.)
 
@@ -54,8 +55,8 @@ print("x", x.shape, x.dtype, "y", y.shape, y.dtype)
 # Model
 # -----
 # Most models are a ``class``. ``__init__`` creates the layers; its first line prepares
-# ``nn.Module`` for them. ``forward`` computes the output. Do not call it: ``model(x)``
-# does, and also runs what tools attach to a model.
+# ``nn.Module`` for them. ``forward`` computes the output. Do not call it: call
+# ``model(x)``, which calls ``forward``.
 
 
 class Line(nn.Module):
@@ -73,7 +74,7 @@ model = Line()
 # Training
 # --------
 # The loss is now the *mean* of the squared errors. Their sum is 1000 times as large,
-# and so is its gradient. With the mean, a learning rate suits few examples and many.
+# and so is its gradient. With the mean, one learning rate suits 10 examples and 1000.
 
 loss_fn = nn.MSELoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -89,7 +90,7 @@ for epoch in range(1, args.epochs + 1):
 # Result
 # ------
 # `torch.inference_mode` is a faster ``no_grad``, for results that no ``backward()``
-# needs. scikit-learn computes the best line directly, by *least squares*.
+# needs. scikit-learn computes the line with the *least squares* of the errors directly.
 
 with torch.inference_mode():
     final_loss = loss_fn(model(x), y).item()
@@ -104,7 +105,7 @@ print(f"scikit-learn: weight {w:.3f}, bias {b:.3f}, loss {best_loss:.2f}")
 # Shared memory
 # -------------
 # `torch.from_numpy` and ``tensor.numpy()`` do not copy: array and tensor share memory.
-# So do a parameter and its ``detach()``, which is not recorded for ``backward()``.
+# So do a parameter and its ``detach()``, a tensor that ``backward()`` does not follow.
 # ``clone()`` copies. (Old programs have ``.data``: a ``detach()`` with fewer checks.)
 
 array = np.zeros(3)
@@ -129,8 +130,8 @@ except RuntimeError:
 
 # %%
 # Read it from the bottom. The last line says *what*: two types differ. (Double is
-# float64, Float is float32.) Go up from there to the first line with the name of your
-# file (in a notebook it is a number). It says *where*: in ``forward``.
+# float64, Float is float32; mat1 is the input, mat2 the weight.) The lowest line with
+# the name of your file (in a notebook it is a number) says *where*: in ``forward``.
 
 # %%
 # A forgotten axis
@@ -138,7 +139,7 @@ except RuntimeError:
 # .. guess::
 #
 #    Three right predictions, of shape (3, 1), minus their targets, of shape (3,): how
-#    many differences are printed? What is their mean square?
+#    many differences are printed? What is the mean of their squares?
 
 table = torch.tensor([[1.0], [2.0], [3.0]]) - torch.tensor([1.0, 2.0, 3.0])
 print(table, "mean square", (table**2).mean())

@@ -3,7 +3,7 @@ Is training finished? Standardise the input; save and load a model
 ==================================================================
 
 The loss hardly falls any more. Is training finished? Here a line is trained twice on
-the same fifteen points. In the end both losses hardly fall, but only one line is right,
+the same fifteen points. At the end both losses hardly fall, but only one line is right:
 the one whose input was rescaled. Afterwards you can standardise an input, check whether
 training is finished, and save and load a model.
 """
@@ -27,9 +27,9 @@ args = parse_args(__doc__, epochs=2000, lr=1e-4)
 # %%
 # Data
 # ----
-# Three rows of x, and three of y. All x are positive, with a mean of about 6. To
-# *standardise* x, subtract the mean and divide by the *standard deviation*, the root of
-# the variance. The result z has mean 0 and standard deviation 1.
+# The first three rows are x, the others y. All x are positive, with a mean of about 6.
+# To *standardise* x, subtract the mean and divide by the *standard deviation*, the
+# square root of the variance. The result z has mean 0 and standard deviation 1.
 
 points = torch.tensor(
     [
@@ -43,7 +43,7 @@ points = torch.tensor(
 )
 x, y = points[:3].reshape(15, 1), points[3:].reshape(15, 1)
 
-mean, std = x.mean(), x.std(correction=0)  # divide by n, as scikit-learn does
+mean, std = x.mean(), x.std(correction=0)  # divide by 15, as scikit-learn does
 z = (x - mean) / std
 for i in range(3):
     print(f"x {x[i].item():.3f}  z {z[i].item():6.3f}  y {y[i].item():.3f}")
@@ -72,8 +72,8 @@ class Line(nn.Module):
 # %%
 # Training
 # --------
-# `common.fit` is the loop of linear regression 1, as a function. It prints every 20th
-# loss and returns all of them. Each is the loss before the step of its epoch.
+# `common.fit` is the loop of linear regression 1, as a function. It prints some losses
+# and returns all of them. Each is the loss before the step of its epoch.
 
 model, loss_fn = Line(mean, std), nn.MSELoss()
 losses = fit(model, x, y, loss_fn, SGD(model.parameters(), lr=0.1), epochs=100)
@@ -118,12 +118,12 @@ print(f"loaded:       for x = 8 {loaded(new).item():.3f}")
 #
 # .. guess::
 #
-#    The first training needed fewer than 40 epochs. Which loss does this one reach? And
-#    when would you stop it, if you did not know the best loss?
+#    The first training came close to the best loss in fewer than 40 epochs. Which loss
+#    does this one reach in 2000?
 
 raw_model = Line()
 optimizer = SGD(raw_model.parameters(), lr=args.lr)
-raw_losses = fit(raw_model, x, y, loss_fn, optimizer, args.epochs)
+raw_losses = fit(raw_model, x, y, loss_fn, optimizer, args.epochs, log_every=200)
 last = raw_losses[-100:]
 print(f"loss {last[-1]:.2f}, best {best_loss:.2f}; ", end="")
 print(f"change in the last {len(last)} epochs {last[-1] / last[0] - 1:+.1%}")
@@ -147,8 +147,8 @@ save_figure(fig, args.output / "linear_regression_case3.png")
 # Why so slow?
 # ------------
 # Add 0.1 to the weight of a line and subtract 0.6 from its bias: its predictions near
-# x = 6 stay. So many lines fit the raw points nearly as well as the best one. Here is
-# the loss of the best line and of two lines beside it, on raw x and on z:
+# x = 6 stay the same. So many lines fit the raw points nearly as well as the best one.
+# Here is the loss of the best line and of two lines beside it, on raw x and on z:
 
 weight, bias = model.linear.weight.item(), model.linear.bias.item()
 for dw, db in [(0, 0), (0.1, -0.6), (0.1, 0.6)]:
@@ -157,10 +157,10 @@ for dw, db in [(0, 0), (0.1, -0.6), (0.1, 0.6)]:
     print(f"weight {dw:+.1f}, bias {db:+.1f}: loss {raw:.2f} raw, {scaled:.2f} on z")
 
 # %%
-# On raw x the loss is like a narrow valley. The second change leaves it. Its side is
-# steep, so the rate must be small. The first change goes along it. There the loss is
-# flat, and at such a rate the steps are tiny. On z all directions are equally steep: a
-# step multiplies each distance to the best line by 1 - 2 * rate.
+# On raw x the loss is like a narrow valley. The change (+0.1, +0.6) climbs its side,
+# which is steep: the rate must be small. The change (+0.1, -0.6) goes along the valley,
+# which is flat: at such a rate the steps are tiny. On z all directions are equally
+# steep: a step multiplies each distance to the best line by 1 - 2 * rate.
 #
 # To check this, change input and rate, and count the epochs until the loss is within
 # 0.1 % of the best. Then try two other optimizers. *Momentum* adds 0.9 of the last step
@@ -199,9 +199,9 @@ report("raw, 0.1, Adam", Line(), Adam, lr=0.1)
 # %%
 # Try it
 # ------
-# 1. *Predict.* At ten times the rate, which loss does the second training reach? The
-#    last lines tell how many epochs it needs at 0.02. Write your number down, then run
-#    ``python examples/linear_regression_case3.py --lr 0.001``.
+# 1. *Predict.* At ten times the rate, is the second training finished after 2000
+#    epochs? The last lines tell how many it needs at 0.02. Write down your answer, then
+#    run ``python examples/linear_regression_case3.py --lr 0.001``.
 # 2. *Change.* In ``Line``, replace the first line with ``register_buffer`` by
 #    ``self.mean = torch.as_tensor(mean)`` and run the lesson. What does the loaded
 #    model predict for 8, and why? Is there an error?

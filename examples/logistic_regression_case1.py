@@ -3,9 +3,10 @@ From a line to a probability
 ============================
 
 How does a model predict yes or no? A line returns any number: 2.7, or -40. The
-*sigmoid* turns each number into a *probability*, from 0 to 1. A line with a sigmoid is
-called *logistic regression*. Here it predicts from hours of study whether somebody
-passes an exam. Afterwards you can train a model for two classes, and read its outputs.
+*sigmoid* turns each number into a *probability*, from 0 to 1. (0.9 means: of ten such
+cases, about nine are a yes.) A line with a sigmoid is called *logistic regression*.
+Here it predicts from hours of study whether somebody passes an exam. Afterwards you can
+train a model for two classes, and read its outputs.
 """
 
 # %%
@@ -48,10 +49,10 @@ print(torch.sigmoid(torch.tensor([-5.0, -2.0, 0.0, 2.0, 5.0])))
 # ----
 # Let p be the probability of the *right* class: the sigmoid for label 1, and 1 minus
 # the sigmoid for label 0. The loss should be small if p is near 1, and large if p is
-# near 0. The *cross-entropy* is such a loss. It is -log p, with the natural logarithm.
-# Why the logarithm? Two labels with p = 0.5 have the probability 0.5 * 0.5 = 0.25 of
-# being both right. Their losses add to 0.69 + 0.69 = 1.39, and this is -log 0.25. So
-# the smallest sum of losses means the largest probability of all labels.
+# near 0. The *cross-entropy* is such a loss: -log p, with the natural logarithm. Why
+# the logarithm? Two coins both show heads with the probability 0.5 * 0.5 = 0.25, and
+# so two labels with p = 0.5. Their losses add to 0.69 + 0.69 = 1.39, and this is
+# -log 0.25. So the smallest sum of losses means the largest probability of all labels.
 
 p = torch.tensor([0.99, 0.5, 0.25, 0.01])
 print(-p.log())
@@ -68,9 +69,9 @@ save_figure(fig, args.output / "logistic_regression_case1_loss.png")
 # Logits, not probabilities
 # -------------------------
 # ``BCELoss`` (*binary cross-entropy*) takes the probability of class 1, and
-# ``BCEWithLogitsLoss`` the logit. Give the loss the logit. Where the sigmoid is flat, a
-# 32-bit number cannot tell 0.99999999 from 1. So from probabilities the worst mistakes
-# for label 0 get a gradient of 0, and nothing is learned from them.
+# ``BCEWithLogitsLoss`` the logit. Give the loss the logit. In 32 bits the sigmoid of 20
+# is exactly 1, and its derivative is 0. So with ``BCELoss`` such a mistake gets a
+# gradient of 0: nothing is learned from it.
 
 for value in [2.0, 20.0]:
     label = torch.tensor(0.0)  # so a large logit is a mistake
@@ -84,8 +85,8 @@ for value in [2.0, 20.0]:
 # Training
 # --------
 # The loss of an epoch is the mean over the four points. It would be 0.69 if each
-# probability were 0.5. For two exams (*multi-label*) take ``nn.Linear(1, 2)``, and a
-# column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.
+# probability were 0.5. (For two exams, *multi-label*, take ``nn.Linear(1, 2)``, and a
+# column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.)
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
@@ -117,9 +118,9 @@ save_figure(fig, args.output / "logistic_regression_case1.png")
 # There is no best weight
 # -----------------------
 # If all points are right, a weight and a bias twice as large give a smaller loss. So
-# from then on the weight grows, and the loss approaches its lower bound 0.
-# scikit-learn adds a *penalty* to the sum of the losses: half the square of the weight.
-# For the mean of four losses, it is an eighth. With it, both find the same numbers.
+# from then on the weight grows, and the loss comes closer and closer to 0. scikit-learn
+# adds a *penalty* to the sum of the losses: half the square of the weight. The mean is
+# a quarter of the sum, so to the mean add an eighth. Then both find the same numbers.
 
 print(f"loss {loss_fn(logits, y):.3f}, twice w and b: {loss_fn(2 * logits, y):.3f}")
 print(f"weight {model.weight.item():.3f}, bias {model.bias.item():.3f}")
@@ -166,8 +167,8 @@ save_figure(fig, args.output / "logistic_regression_case1_wrong.png")
 
 # %%
 # The figure shows the loss of the point at 1 hour. It is above 0.69 while the point is
-# wrong (the ring). More epochs or a larger rate help. Training lowers the mean loss, it
-# does not count mistakes: in the last two runs all points are right, at two losses.
+# wrong (the ring). More epochs or a larger rate help. Training lowers the mean loss. It
+# does not count mistakes: the last two runs have none, but two losses.
 #
 # .. interactive:: sigmoid
 
@@ -183,13 +184,14 @@ save_figure(fig, args.output / "logistic_regression_case1_wrong.png")
 # %%
 # Try it
 # ------
-# 1. *Predict.* Train ten times as long. What becomes of the loss of the last epoch, and
-#    of the weight? Write it down, then run
+# 1. *Predict.* Train ten times as long. What happens to the loss of the last epoch, and
+#    to the weight? Write it down, then run
 #    ``python examples/logistic_regression_case1.py --epochs 10000``.
 # 2. *Change.* A common mistake is a sigmoid in front of ``BCEWithLogitsLoss``. In the
 #    line ``losses = fit(model, x, y, loss_fn, optimizer, args.epochs, log_every=200)``
 #    put ``nn.Sequential(model, nn.Sigmoid())``, the model followed by a sigmoid, in
-#    place of ``model``. Which number does the loss stay above, and why?
+#    place of ``model``. Its outputs are between 0 and 1. What is the smallest loss
+#    then, for label 1 and for label 0? Does the loss of the run stay above their mean?
 # 3. *Write.* Compute the cross-entropy of each logit z below, without a loss of
 #    PyTorch. For label 0 it is log(1 + exp(z)), for label 1 log(1 + exp(-z)). But in
 #    float32 exp(200) is infinite. Use that log(1 + exp(s)) = s + log(1 + exp(-s)).
@@ -205,10 +207,10 @@ compare("cross-entropy", yours, point_loss(z, label))
 # 1. The loss is about a tenth, 0.0035 instead of 0.035. The weight is about 4.2 instead
 #    of 2.5. It grows more and more slowly, but without a limit.
 # 2. It stays above 0.5032. The loss takes the outputs of your sigmoid for logits, and
-#    applies its own sigmoid to them. They are between 0 and 1. For label 1 the best is
-#    1, with a loss of log(1 + exp(-1)) = 0.3133; for label 0 the best is 0, with a loss
-#    of log 2 = 0.6931. The mean of two and two is 0.5032.
+#    applies its own sigmoid to them. For label 1 the best output is 1, with a loss of
+#    log(1 + exp(-1)) = 0.3133; for label 0 it is 0, with a loss of log 2 = 0.6931. The
+#    mean of two and two is 0.5032.
 # 3. Choose the form in which the exponent is not positive::
 #
 #        s = torch.where(label == 1, -z, z)
-#        yours = s.clamp(min=0) + torch.log1p(torch.exp(-s.abs()))
+#        yours = s.clamp(min=0) + (1 + torch.exp(-s.abs())).log()

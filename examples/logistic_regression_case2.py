@@ -35,11 +35,12 @@ torch.manual_seed(args.seed)
 # Data
 # ----
 # Each row of the table is a woman. Her label is 1 if she was diagnosed with diabetes
-# within five years. `read_csv` returns a table of pandas. Four rows are shown as
-# columns, under their numbers in the file. The numbers differ in size, so standardise
-# each column, as in linear regression 3. (``ddof=0`` is pandas' ``correction=0``. A
-# column of equal numbers has the standard deviation 0: divide it by 1.) In ``insulin``,
-# a 0 means that it was not measured: see model selection.
+# within five years. `read_csv` returns a ``DataFrame``, the table of pandas, in which a
+# column has a name. Four rows are printed as columns, under their numbers in the file.
+# `require_numbers` ends the lesson if a column holds text. The numbers differ in size,
+# so standardise each column, as in linear regression 3. (``ddof=0`` is pandas'
+# ``correction=0``. A column of equal numbers has the standard deviation 0: divide it by
+# 1.) In ``insulin``, a 0 means that it was not measured: see model selection.
 
 features, labels = read_csv(args.data, args.label)
 features = require_numbers(args.data, features, labels)
@@ -68,8 +69,8 @@ baseline = (-share * share.log() - (1 - share) * (1 - share).log()).item()
 # The share is best. For label 1 its loss is -log 0.349 = 1.053, for label 0 it is
 # -log 0.651 = 0.429. The mean is 0.349 * 1.053 + 0.651 * 0.429 = 0.647. For a share q
 # this is :math:`-q \log q - (1 - q) \log (1 - q)`, the *baseline*: a model that uses
-# the measurements should get below it. (The accuracy has one, too. Class 0 for all is
-# right for 65 of 100 women.)
+# the measurements should get below it. (The accuracy has a baseline, too: always
+# predicting class 0 is right for 65 of 100 women.)
 
 # %%
 # Model
@@ -115,7 +116,8 @@ losses = fit(model, x, y, loss_fn, optimizer, args.epochs, log_every=400)
 # %%
 # Result
 # ------
-# The loss falls in each line. Is that a success?
+# The loss falls in each line. Is that a success? (``log_loss`` is scikit-learn's
+# cross-entropy.)
 
 with torch.inference_mode():
     p = torch.sigmoid(model(x))
@@ -136,8 +138,8 @@ print(f"predictions of the network: {p.min():.3f} to {p.max():.3f}")
 # A step is the learning rate times the gradient. The gradient of the first layer comes
 # back through two sigmoids, with slopes of at most 1/4 (see activation functions). So
 # its steps may be too small. Two changes make them larger: tanh, whose slope reaches
-# 1, or a rate a hundred times as large. Try each alone, from the same ten starts, since
-# a single one may be lucky. A start has left the baseline when its loss is 0.02 below.
+# 1, or a rate a hundred times as large. Try each alone, from the same ten starts: one
+# may be an exception. A start has left the baseline if its loss is 0.02 below.
 #
 # .. guess::
 #
@@ -175,7 +177,6 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 # Above, each line is a start. Below are the predictions after the tenth. Without a
 # change, no start leaves the baseline. With tanh all do, and at a rate of 1, too. So
 # neither the sigmoid nor the rate is wrong alone: together they make steps too small.
-# (All losses are those of the rows used for training, not those of other women.)
 
 # %%
 # In short

@@ -61,10 +61,11 @@ print(f"rows: {len(train)} training, {len(validation)} validation, {len(test)} t
 # Preparation
 # -----------
 # To *impute* is to put a value in place of a missing one: in a column of numbers the
-# median, in the middle of all values; in a column of text the most frequent one. Then
-# numbers are standardised, each column by itself: a ``ColumnTransformer``. Text
-# is *one-hot* encoded: each text gets a column, 1 where the row has it, else 0. The
-# small table has a column of each kind; Graz and Ulm become the last two columns.
+# median (half of the values are below it), in a column of text the most frequent one.
+# Then numbers are standardised. Text is *one-hot* encoded: each text gets a column, 1
+# where the row has it, else 0. A *pipeline* takes such steps one after the other, and a
+# ``ColumnTransformer`` other ones for each kind of column. The small table has a column
+# of each kind; Graz and Ulm become the last two columns.
 
 
 def preparation(numbers, categories):
@@ -80,13 +81,14 @@ print(small, preparation(["age"], ["city"]).fit_transform(small).round(2), sep="
 # %%
 # ``fit`` sees the training rows only. The other rows stand for people whom nobody has
 # met yet, so medians, means, standard deviations and texts must not come from them. A
-# text that is new gets 0 in each column. (``iloc`` takes rows by their place.)
+# text that is new gets 0 in each column. (`usable_columns` lists the columns of numbers
+# and of text; ``iloc`` takes rows by their place.)
 
 numbers, categories = usable_columns(features.iloc[train], labels[train])
 prepare = preparation(numbers, categories)
 prepare.fit(features.iloc[train])
 inputs = torch.tensor(prepare.transform(features), dtype=torch.float32)
-targets = torch.tensor(labels[:, None], dtype=torch.float32)
+targets = torch.tensor(labels.reshape(-1, 1), dtype=torch.float32)
 x, y = inputs[train], targets[train]
 new_x, new_y = inputs[validation], targets[validation]
 
@@ -134,10 +136,10 @@ save_figure(fig, args.output / "model_selection.png")
 # Test once
 # ---------
 # An accuracy is a mean: of 1 for each right row, 0 for each wrong one. The *interval*
-# is this mean plus and minus two standard deviations divided by the root of the number
-# of rows. About 95 of 100 such intervals contain the accuracy on all rows of this kind,
-# if at least ten rows are right and ten wrong. Models that differ by less may be
-# equally good. The baseline predicts the more frequent class.
+# is this mean plus and minus two standard errors (see overfitting). About 95 of 100
+# such intervals contain the accuracy on all rows of this kind, if at least ten rows are
+# right and ten wrong. So a smaller difference between two models can be chance. The
+# baseline predicts the more frequent class.
 
 chosen, truth = min(final_loss, key=final_loss.get), labels[test]
 print("chosen:", *chosen)
@@ -156,6 +158,7 @@ for name, hits in right.items():
 # *Recall* is the share of class 1 that is found. *False alarms* are rows of class 0
 # that are taken for class 1. Class 1 is predicted where p is above a *threshold*, so
 # far 0.5. A lower one finds more. Choose it on validation rows: here it misses a fifth.
+# (``confusion_matrix`` counts the rows by label and prediction.)
 
 
 def mistakes(name, predicted, truth=labels[validation]):
@@ -216,6 +219,11 @@ for kind in ["new", "used"]:
         fit(model, coin_x[rows], coin_y[rows], loss_fn, optimizer, 100, log_every=0)
         accuracies.append(evaluate(model, coin_x[held], coin_y[held], loss_fn)[1])
     print(kind, *[f"{accuracy:.2f}" for accuracy in accuracies])
+
+# %%
+# New models guess: about half of the rows are right, more or less by chance. The used
+# model was new for the first part only. After that it has trained on the rows held out,
+# so its accuracy says nothing about new rows.
 
 # %%
 # In short

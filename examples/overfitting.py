@@ -53,9 +53,10 @@ print(x[:3, :6].numpy().round(3), y[:3].numpy().round(3), sep="\n")
 # -----
 # A linear model with 80 weights, which start at 0. All means are 0, so it has no bias.
 # How wrong is it on *fresh points*, all those that the rule can still make? Its error
-# is the noise plus the sum of (true w - w) x. The noise and each x have a mean square
-# of 1. So the *expected error*, the mean squared error on fresh points, is 1 plus the
-# sum of (true w - w)². With weights 0 it is 1 + 9.
+# is the noise plus the sum of (true w - w) x. All these numbers are drawn separately,
+# so the products of two have a mean of 0: only the squares remain. The noise and each x
+# have a mean square of 1. So the *expected error*, the mean squared error on fresh
+# points, is 1 plus the sum of (true w - w)². With weights 0 it is 1 + 9.
 
 loss_fn = nn.MSELoss()
 
@@ -78,7 +79,7 @@ def loss_on(x, y, model):
 # %%
 # Training
 # --------
-# One epoch at a time, so that the model can be measured before each update.
+# Train one epoch at a time, to measure the model before each update.
 #
 # .. guess::
 #
@@ -116,7 +117,8 @@ save_figure(fig, args.output / "overfitting.png")
 # *Early stopping*: stop when the validation loss has not reached a new lowest value for
 # some epochs, the *patience*. Go back to the best weights, of which you keep a copy.
 # ``state_dict()`` alone is no copy: it refers to the memory that ``step()`` changes.
-# The validation rows have noise, too, so their best epoch need not be the truly best.
+# The validation rows have noise, too, so their best epoch can be another one than that
+# of the expected error.
 
 stopped, lowest, patience = new_model(), float("inf"), 100
 optimizer = SGD(stopped.parameters(), lr=args.lr)
@@ -157,9 +159,10 @@ print(f"expected error {expected_error(decayed):.3f}")
 # Dropout
 # -------
 # In *train mode*, *dropout* sets each input to 0 with a probability p, and divides the
-# others by 1 - p, so the mean stays. It draws anew in each call. ``eval()`` switches to
-# *eval mode*, in which dropout does nothing, and ``train()`` back. ``no_grad()`` does
-# not change the numbers: PyTorch only does not record them for ``backward()``.
+# others by 1 - p, so the mean stays the same. It draws again in each call. ``eval()``
+# switches to *eval mode*, in which dropout does nothing; ``train()`` switches back.
+# ``no_grad()`` does not change the numbers: PyTorch only does not record them for
+# ``backward()``.
 #
 # .. guess::
 #
@@ -189,11 +192,12 @@ for mode in ["train", "eval"]:
 # A validation loss below the training loss
 # -----------------------------------------
 # Is that a mistake? Not if the training loss is from train mode: there dropout adds a
-# penalty, on average :math:`p / (1-p) \sum_j w_j^2 m_j`, where :math:`m_j` is the mean
-# of :math:`x_j^2`. (It is about 1, so dropout works nearly like a weight decay of 2 p /
-# (1 - p) = 0.22.) The validation loss, from eval mode, has no penalty. So compare both
-# in eval mode. As a check, here are losses of the true weights: in train mode the mean
-# of 1,000. The *standard error* is how far off such a mean usually is.
+# penalty on large weights, on average :math:`p / (1-p) \sum_j w_j^2 m_j`, where
+# :math:`m_j` is the mean of :math:`x_j^2`. The validation loss, from eval mode, has no
+# penalty. So compare both in eval mode. As a check, here are losses of the true
+# weights: in train mode the mean of 1,000. The *standard error* of such a mean is the
+# standard deviation divided by the square root of 1,000: it says how far the mean
+# usually is from that of all losses.
 
 truth = new_model()
 truth.load_state_dict({"weight": true_weights})
