@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from conftest import fails, run_changed
+from conftest import SEEDS, fails, run_changed
 
 NAME = "model_selection"
-SLOW = [pytest.param(("--seed", s), marks=pytest.mark.slow) for s in (2, 3, 7)]
-RUNS = pytest.mark.parametrize("argv", [(), ("--seed", 1), *SLOW])
 
 
 def logits(v, rows, key):
@@ -24,9 +22,9 @@ def counts(out):
     return np.array(lines, dtype=int)
 
 
-@RUNS
-def test_preparation_by_the_training_rows(lesson, argv):
-    v = lesson(NAME, *argv).vars
+@SEEDS
+def test_preparation_by_the_training_rows(lesson, seed):
+    v = lesson(NAME, "--seed", seed).vars
     train, rows = v["train"], [v[name] for name in ("train", "validation", "test")]
     assert sorted(np.concatenate(rows)) == list(range(768))  # none in two sets
     assert np.ptp([v["labels"][r].mean() for r in rows]) < 0.01
@@ -37,9 +35,9 @@ def test_preparation_by_the_training_rows(lesson, argv):
     assert np.allclose(v["inputs"], x, atol=1e-5)
 
 
-@RUNS
-def test_validation_loss_turns_without_decay_and_chooses(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_validation_loss_turns_without_decay_and_chooses(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     v, curves = run.vars, [ax.lines for ax in run.figures[0].axes]
     for (key, seen), (_, unseen) in zip(v["final_loss"].items(), curves, strict=True):
         z, y = logits(v, v["validation"], key), v["labels"][v["validation"]]
@@ -56,9 +54,9 @@ def test_validation_loss_turns_without_decay_and_chooses(lesson, argv):
     assert with_decay[-1] - with_decay.min() < rise / 10
 
 
-@RUNS
-def test_result_and_mistakes(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_result_and_mistakes(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     v, y = run.vars, run.vars["labels"][run.vars["test"]]
     p, right = expit(logits(v, v["test"], v["chosen"])), v["right"]
     assert (right["chosen model"] == ((p > 0.5) == y)).all()
@@ -80,9 +78,9 @@ def test_result_and_mistakes(lesson, argv):
     assert alarms < more
 
 
-@RUNS
-def test_a_weight_moves_the_logits(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_a_weight_moves_the_logits(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     assert run.vars["moved"] == pytest.approx(np.log(7 / 3), abs=0.1)
     assert abs(np.diff(counts(run.out)[2:], axis=0)).max() <= 3  # threshold and weight
     v = run.vars
@@ -90,9 +88,9 @@ def test_a_weight_moves_the_logits(lesson, argv):
     assert v["p_weighted"].mean() > v["truth"].mean() + 0.05
 
 
-@RUNS
-def test_a_used_model_predicts_coins(lesson, argv):
-    out = lesson(NAME, *argv).out
+@SEEDS
+def test_a_used_model_predicts_coins(lesson, seed):
+    out = lesson(NAME, "--seed", seed).out
     new, used = (
         [float(a) for a in re.search(rf"^{kind} (.+)", out, re.M)[1].split()]
         for kind in ("new", "used")
