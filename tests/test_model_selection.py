@@ -8,11 +8,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from conftest import fails, run_changed
+from conftest import SEEDS, fails, run_changed
 
 NAME = "model_selection"
-SLOW = [pytest.param(("--seed", s), marks=pytest.mark.slow) for s in (2, 3, 7)]
-RUNS = pytest.mark.parametrize("argv", [(), ("--seed", 1), *SLOW])
 
 
 def logits(v, rows, key):
@@ -25,9 +23,9 @@ def counts(out):
     return np.array(lines, dtype=int)
 
 
-@RUNS
-def test_preparation_by_the_training_rows(lesson, argv):
-    v = lesson(NAME, *argv).vars
+@SEEDS
+def test_preparation_by_the_training_rows(lesson, seed):
+    v = lesson(NAME, "--seed", seed).vars
     train, rows = v["train"], [v[name] for name in ("train", "validation", "test")]
     assert sorted(np.concatenate(rows)) == list(range(768))  # none in two sets
     assert np.ptp([v["labels"][r].mean() for r in rows]) < 0.01
@@ -38,9 +36,9 @@ def test_preparation_by_the_training_rows(lesson, argv):
     assert np.allclose(v["inputs"], x, atol=1e-5)
 
 
-@RUNS
-def test_validation_loss_turns_without_decay_and_chooses(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_validation_loss_turns_without_decay_and_chooses(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     v, curves = run.vars, [ax.lines for ax in run.figures[0].axes]
     for (key, seen), (_, unseen) in zip(v["final_loss"].items(), curves, strict=True):
         z, y = logits(v, v["validation"], key), v["labels"][v["validation"]]
@@ -57,9 +55,9 @@ def test_validation_loss_turns_without_decay_and_chooses(lesson, argv):
     assert with_decay[-1] - with_decay.min() < rise / 10
 
 
-@RUNS
-def test_result_and_mistakes(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_result_and_mistakes(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     v, y = run.vars, run.vars["labels"][run.vars["test"]]
     p, right = expit(logits(v, v["test"], v["chosen"])), v["right"]
     assert (right["chosen model"] == ((p > 0.5) == y)).all()
@@ -98,9 +96,9 @@ def test_task_of_the_figure(lesson):
     assert seen[0][2] - seen[2][2] == 31
 
 
-@RUNS
-def test_a_weight_moves_the_logits(lesson, argv):
-    run = lesson(NAME, *argv)
+@SEEDS
+def test_a_weight_moves_the_logits(lesson, seed):
+    run = lesson(NAME, "--seed", seed)
     v = run.vars
     plain, raised = v["logits"]
     assert (raised - plain).mean() == pytest.approx(np.log(7 / 3), abs=0.1)
@@ -115,9 +113,9 @@ def test_a_weight_moves_the_logits(lesson, argv):
     assert best.x == pytest.approx(logit(y.mean()) + np.log(7 / 3), abs=1e-4)
 
 
-@RUNS
-def test_a_used_model_predicts_coins(lesson, argv):
-    out = lesson(NAME, *argv).out
+@SEEDS
+def test_a_used_model_predicts_coins(lesson, seed):
+    out = lesson(NAME, "--seed", seed).out
     new, used = (
         [float(a) for a in re.search(rf"^{kind} (.+)", out, re.M)[1].split()]
         for kind in ("new", "used")

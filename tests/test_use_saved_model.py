@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from conftest import ROOT, fails, run_in_process
+from conftest import ROOT, SEEDS, fails, run_in_process
 from lesson_data import CLASSES, prepare, read_files
 
 NAME, IMAGES = "use_saved_model", ROOT / "data/images"
@@ -81,9 +81,7 @@ def test_16_bits_are_as_8(tmp_path, scale):
     assert torch.allclose(a, b, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 7))]
-)
+@SEEDS
 def test_test_images_as_files(tmp_path, seed):
     """Small or large, on black or white, at three contrasts, beside the tensors."""
     chosen = np.random.default_rng(seed).choice(len(X), 200, replace=False)
