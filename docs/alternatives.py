@@ -62,7 +62,7 @@ def _describe_panel(ax):
         if not name:
             yield ["straight", len(lines)]
         elif len(lines) > 2:
-            ends = np.array([line.get_ydata()[[0, -1]] for line in lines])
+            ends = np.array([line.get_xydata()[[0, -1], 1] for line in lines])
             yield ["runs", name, len(lines), *np.sort(ends, axis=0)[[0, -1]].T.flat]
         else:
             for line in lines:
@@ -101,7 +101,8 @@ def _describe_matrix(ax, matrix):
 def _describe_line(ax, name, points, dots):
     steps, near = np.diff(points[:, 0]), np.ptp(ax.get_ylim()) / 50
     x, y = points[points[:, 0].argsort(kind="stable")].T
-    if len(points) <= 6 and (dots or min(steps) < 0 < max(steps)):
+    back_and_forth = (steps < 0).any() and (steps > 0).any()
+    if len(points) < 2 or (len(points) <= 6 and (dots or back_and_forth)):
         pairs = [f"({_write(a)}, {_write(b)})" for a, b in points]
         yield from [["points", name, ", ".join(pairs)]] if pairs else []
     elif dots and min(steps) < 0:
