@@ -174,7 +174,7 @@ save_figure(fig, args.output / "classification_width.png")
 # either: every start stays below 0.90. Three can be, but it can depend on the start.
 # With ten every start comes near the best possible accuracy, and a hundred are about as
 # good. No formula tells the number for your data: try 10 and 100, and compare on fresh
-# points.
+# points. On the web page of this lesson you can watch the units learn.
 #
 # .. interactive:: hidden
 

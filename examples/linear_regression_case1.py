@@ -164,7 +164,8 @@ save_figure(fig, args.output / "linear_regression_case1_rates.png")
 # The grey curve is the loss, the dots the start and five steps. 0.01 is slow, 0.03
 # fast. 0.055 jumps to the other side at each step, but comes closer: it *converges*.
 # 0.075 jumps further away: it *diverges*. With a model of your own, begin with 0.01. If
-# the loss grows, divide the rate by 3; if it falls slowly, multiply it by 3.
+# the loss grows, divide the rate by 3; if it falls slowly, multiply it by 3. On the web
+# page of this lesson you can try each rate.
 #
 # .. interactive:: bowl
 

@@ -168,7 +168,8 @@ save_figure(fig, args.output / "logistic_regression_case1_wrong.png")
 # %%
 # The figure shows the loss of the point at 1 hour. It is above 0.69 while the point is
 # wrong (the ring). More epochs or a larger rate help. Training lowers the mean loss. It
-# does not count mistakes: the last two runs have none, but two losses.
+# does not count mistakes: the last two runs have none, but two losses. On the web page
+# of this lesson you can choose weight and bias yourself.
 #
 # .. interactive:: sigmoid
 

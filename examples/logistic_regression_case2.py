@@ -196,7 +196,7 @@ save_figure(fig, args.output / "logistic_regression_case2.png")
 #    ``python examples/logistic_regression_case2.py --lr 0.16``.
 # 2. *Change.* In the line ``optimizer = torch.optim.SGD(model.parameters(), lr=rate)``
 #    put ``Adam`` in place of ``SGD``. How many starts leave the baseline with sigmoids
-#    now, at the same rate of 0.01? Why?
+#    now, at the same rate of 0.01, in the first line? Why?
 # 3. *Write.* The table below has three kinds of wine. Compute the smallest loss that
 #    the same probabilities for all rows can have, and the best accuracy of the same
 #    class for all. The loss is the mean of -log p over the rows, where p is the

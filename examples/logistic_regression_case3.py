@@ -46,8 +46,8 @@ save_figure(fig, args.output / "logistic_regression_case3_data.png")
 # Mini-batches
 # ------------
 # A sixth of the training images is held out for validation. A ``DataLoader`` cuts a
-# dataset, here images with their labels, into batches. With ``shuffle=True`` it draws a
-# new order in each epoch: the random batches are the S, for *stochastic*, in SGD.
+# dataset, here images with their labels, into *batches*. With ``shuffle=True`` it draws
+# a new order in each epoch: the random batches are the S, for *stochastic*, in SGD.
 
 dataset = TensorDataset(train_x, train_y)
 train_set, validation_set = random_split(dataset, [5 / 6, 1 / 6])

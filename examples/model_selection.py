@@ -174,7 +174,8 @@ mistakes(f"threshold {threshold:.2f}", p[validation] > threshold)
 mistakes("on the test rows", p[test] > threshold, truth)
 
 # %%
-# The test rows are other people, so the recall can differ there.
+# The test rows are other people, so the recall can differ there. On the web page of
+# this lesson you can move the threshold.
 #
 # .. interactive:: threshold
 
@@ -256,8 +257,9 @@ compare("k-fold", yours, cross_val_score(whole, table, known, cv=StratifiedKFold
 # %%
 # Answers
 # -------
-# 1. Inside the interval of the first run: 0.779. It need not be, since the other test
-#    rows vary, too. One split cannot tell which of two models so close is better.
+# 1. Inside the interval of the first run: 0.779. It could also be outside, since other
+#    test rows differ, too. One split cannot tell which of two models so close is
+#    better.
 # 2. No median changes by more than 2, so all numbers change little. But validation and
 #    test rows have helped to prepare the inputs. In another table this can make the
 #    result too good, and nothing tells you.

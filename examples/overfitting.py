@@ -240,7 +240,8 @@ compare("lowest validation loss", yours, min(validation_losses))
 # %%
 # Answers
 # -------
-# 1. Both are near 1: 80 weights can fit only little of the noise of 1,000 rows.
+# 1. Both are near 1: 80 weights can fit only little of the noise of 1,000 rows. With so
+#    little overfitting, weight decay and dropout do harm.
 # 2. The last two lines. They grow, because both losses are now from train mode: they
 #    contain a penalty of their own, and are partly random. There is no error and no
 #    warning.

@@ -156,7 +156,7 @@ answer("black on the left leg", leg)
 
 # %%
 # If only the first change makes them trousers, the place of the black pixels decides,
-# and not their number.
+# and not their number. On the web page of this lesson you can draw clothes yourself.
 #
 # .. interactive:: draw
 

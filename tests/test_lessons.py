@@ -59,5 +59,5 @@ def test_terms_are_introduced_before_they_are_used():
                     if before and cell.section not in (title, "Setup"):
                         early.setdefault(term, f"{lesson.stem}: {text}")
                     known |= {term} if first else set()
-    assert known == introductions().keys()
+    assert known == introductions().keys() == GLOSSARY.keys()
     assert early == {}
