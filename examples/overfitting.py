@@ -241,7 +241,7 @@ compare("lowest validation loss", yours, min(validation_losses))
 # Answers
 # -------
 # 1. Both are near 1: 80 weights can fit only little of the noise of 1,000 rows. With so
-#    little overfitting, weight decay and dropout do harm.
+#    little overfitting, weight decay and dropout make the expected error larger.
 # 2. The last two lines. They grow, because both losses are now from train mode: they
 #    contain a penalty of their own, and are partly random. There is no error and no
 #    warning.
