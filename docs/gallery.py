@@ -192,13 +192,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
-    tags = {"description": about.replace("`", "")}
-    if pagename in ABOUT and (base := app.config.html_baseurl):
-        tags["og:image"] = f"{base}/_images/sphx_glr_{pagename}_thumb.png"
-    context["metatags"] = "".join(
-        f'<meta name="{name}" property="{name}" content="{html.escape(text)}">'
-        for name, text in tags.items()
-    )
+    about = html.escape(about.replace("`", ""))
+    context["metatags"] = f'<meta name="description" content="{about}">'
 
 
 def add_downloads(app, exception):
