@@ -6,7 +6,6 @@ import re
 import textwrap
 import zipfile
 import zlib
-from copy import deepcopy
 
 from sphinx.locale import _
 from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
@@ -74,7 +73,7 @@ def notebook(lesson):
         else block
         for block in blocks
     ]
-    content = jupyter_notebook(blocks, deepcopy(DEFAULT_GALLERY_CONF), EXAMPLES)
+    content = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF, EXAMPLES)
     brought = [module_cell(modules_of(lesson))]
     if data := data_of(lesson):
         brought.append(data_cell(data))
