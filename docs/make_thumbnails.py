@@ -1,4 +1,4 @@
-"""Make the images of README and index from a gallery at default settings: ``make thumbnails``.
+"""Make the images of README and index from a whole gallery: ``make thumbnails``.
 
 The image of a lesson is the figure that has its name.
 """
