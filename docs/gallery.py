@@ -4,6 +4,7 @@ Sphinx reads a folder that is made anew for each build, with links to the lesson
 ``examples/``: a run of the gallery leaves nothing among the lessons themselves.
 """
 
+import functools
 import html
 import itertools
 import json
@@ -35,6 +36,7 @@ def set_options(gallery_conf, script_vars):
     more = json.loads(os.environ.get("LESSON_OPTIONS", "{}"))
     changes = more.get(Path(script_vars["src_file"]).stem, {})
 
+    @functools.wraps(parse_args)  # or its name in the code would be no link
     def with_changes(doc, **defaults):
         return parse_args(doc, **defaults | changes, output=Path("outputs"))
 
