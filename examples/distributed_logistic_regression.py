@@ -98,7 +98,7 @@ if rank == 0:
 # of the batch is (2 + 4 + 9) / 3 = 5. But the average of the two means, 3 and 9, is 6.
 # So each process takes the *sum* of its losses, and divides it by 3, the size of the
 # whole batch. DDP divides by 2, the number of processes: multiply by 2 before. Then the
-# gradients are 6 * 2 / 3 = 4 and 9 * 2 / 3 = 6, and their average is 5.
+# gradients are 6 times 2/3, which is 4, and 9 times 2/3, 6. Their average is 5.
 #
 # All processes draw the same batches, from the same seed, and each takes its share. DDP
 # averages in ``backward()``. ``all_reduce`` gives each process the sum of all losses.

@@ -332,8 +332,11 @@ for test_pass in (True, False):
 #   numbers in the same sequence. Everything that draws is part of the recipe.
 # - Publish with a result: code, data, seed and the version of PyTorch. Allow a small
 #   difference, such as 1e-5: the last digits are rounded.
-#
-# This was the last lesson. Where to go next: `Learn the Basics
+
+# %%
+# Where to go next
+# ----------------
+# This was the last lesson. `Learn the Basics
 # <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__ is PyTorch's own
 # first course; `transfer learning
 # <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ takes
