@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 BROWSER = shutil.which("google-chrome") or shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 AXE = "docs/_build/axe.min.js"
-SLIDER = "linear_regression_case1"  # the loss of all its epochs is compared
+SLIDER = "linear_regression_case1"
 FIGURES = {
     figure: lesson.stem
     for lesson in LESSONS
