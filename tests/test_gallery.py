@@ -166,7 +166,8 @@ def check_page(browser):
     )
     facts = browser.execute_script(
         "const pick = (s) => [...document.querySelectorAll(s)];"
-        "return {excess: document.documentElement.scrollWidth - innerWidth,"
+        "const root = document.documentElement;"  # a phone's innerWidth grows with it
+        "return {excess: root.scrollWidth - root.clientWidth,"
         "broken: pick('img').filter(i => i.complete && !i.naturalWidth).length,"
         "dark: getComputedStyle(document.body).backgroundColor,"
         "hidden: pick('.sphx-glr-script-out pre')"
