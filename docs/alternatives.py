@@ -12,19 +12,14 @@ from matplotlib.lines import AxLine
 WHERE = "upper left %s, upper right %s, lower left %s, lower right %s."
 TEXTS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
     "title": "%s:",
-    "note": "%s.",
-    "images": "%s images: %s.",
+    "images": "Images: %s.",
     "colours": "Colours: %s from %s to %s.",
     "regions": f"Regions: {WHERE}",
-    "matrix": "Rows: %s; columns: %s. The two largest numbers of each row: %s.",
-    "bars": "%s, bars: %s.",
-    "longest": "%s, longest bars: %s.",
+    "bars": "%s, longest bars: %s.",
+    "axes": "%s against %s, %s to %s.",
     "points": "%s: points %s.",
     "cloud": f"%s, %s points: {WHERE}",
-    "straight": "Straight lines: %s.",
     "runs": "%s, %s lines: from %s ... %s to %s ... %s.",
-    "flat": "%s at %s.",
-    "axes": "%s against %s, %s to %s.",
     "line": "%s from %s to %s.",
     "lowest": "Lowest %s at %s %s.",
     "highest": "Highest %s at %s %s.",
@@ -34,90 +29,74 @@ CORNERS = np.array([(0, 1), (1, 1), (0, 0), (1, 0)])  # as in `WHERE`
 
 def describe(fig):
     """Return the facts that ``fig`` shows, each ``[key, name or number, ...]``."""
-    images = [ax for ax in fig.axes if ax.images and not ax.texts]
-    names = [f"{ax.get_title()} {ax.get_xlabel()} {ax.get_ylabel()}" for ax in images]
-    names = ", ".join(_write(name) for name in names if name.strip())
-    facts = [["images", len(images), names]] if images else []
+    images, facts = [], []
     for ax in fig.axes:
-        found = [*_describe_panel(ax)]
-        if ax not in images and ax.get_title() not in [
-            "",
-            *(fact[1] for fact in found),
-        ]:
-            facts.append(["title", ax.get_title()])
-        for fact in found:  # what lines or panels have in common is said once
-            facts += [fact] if fact not in facts or fact[0] == "regions" else []
+        if ax.images:
+            images += [ax.get_title(), ax.get_xlabel(), ax.get_ylabel()]
+            continue
+        for fact in _describe_panel(ax):  # what panels have in common, once
+            if fact not in facts or fact[0] in ("title", "regions"):
+                facts.append(fact)
+    if images:
+        facts.insert(0, ["images", ", ".join(filter(None, images))])
     return [[key, *map(_write, values)] for key, *values in facts]
 
 
 def _describe_panel(ax):
     if ax.get_label() == "<colorbar>":
         yield ["colours", ax.get_ylabel(), *ax.get_ylim()]
-    yield from (_describe_bars(ax, bars) for bars in ax.containers)
+        return
+    if ax.get_title() not in ("", _label(ax, "x"), _label(ax, "y")):
+        yield ["title", ax.get_title()]
+    for bars in ax.containers:
+        yield _describe_bars(ax, bars)
     groups = {}  # the lines of several runs have one name
     for line in ax.lines:
-        name = "" if isinstance(line, AxLine) else _name(ax, line, "y")
-        groups.setdefault((name, line.get_linestyle()), []).append(line)
-    for (name, style), lines in groups.items():
-        if not name:
-            yield ["straight", len(lines)]
-        elif len(lines) > 2:
-            ends = np.array([line.get_xydata()[[0, -1], 1] for line in lines])
+        if len(line.get_xdata()) and not isinstance(line, AxLine):
+            groups.setdefault(_name(ax, line, "y"), []).append(line)
+    if groups and not ax.containers:
+        yield ["axes", _label(ax, "y"), _label(ax, "x"), *ax.dataLim.intervalx]
+    for name, lines in groups.items():
+        if len(lines) > 2:
+            ends = np.array([line.get_ydata()[[0, -1]] for line in lines])
             yield ["runs", name, len(lines), *np.sort(ends, axis=0)[[0, -1]].T.flat]
         else:
             for line in lines:
-                yield from _describe_line(ax, name, line.get_xydata(), style == "None")
+                yield from _describe_line(ax, name, line)
     for area in [area for area in ax.collections if hasattr(area, "layers")]:
         places = ax.transAxes.transform(CORNERS / 2 + 0.25)
         places = ax.transData.inverted().transform(places)
         inside = [[path.contains_point(p) for path in area.get_paths()] for p in places]
         yield ["regions", *area.layers[np.argmax(inside, axis=1)]]
-    if ax.images and ax.texts:
-        yield _describe_matrix(ax, ax.images[0].get_array())
-    elif not ax.containers:
-        yield from (["note", text.get_text()] for text in ax.texts)
 
 
 def _describe_bars(ax, bars):
     axis, value = ("x", "y") if bars.orientation == "vertical" else ("y", "x")
     names = [label.get_text() for label in getattr(ax, f"get_{axis}ticklabels")()]
     if len(names) != len(bars):  # a histogram
-        names = [f"{_write(b.get_x())}-{_write(b.get_corners()[2][0])}" for b in bars]
-    found, key = list(zip(names, bars.datavalues, strict=True)), "bars"
-    if len(found) > 6:
-        found, key = sorted(found, key=lambda bar: -bar[1])[:3], "longest"
-    shown = ", ".join(f"{name}: {_write(x)}" for name, x in found if x)
-    return [key, _name(ax, bars[0], value), shown]
+        names = [_write(bar.get_center()[0]) for bar in bars]
+    found = sorted(zip(bars.datavalues, names, strict=True), reverse=True)[:6]
+    shown = ", ".join(f"{name}: {_write(x)}" for x, name in found if x)
+    return ["bars", _name(ax, bars[0], value), shown]
 
 
-def _describe_matrix(ax, matrix):
-    names, rows = [label.get_text() for label in ax.get_xticklabels()], []
-    for label, row in zip(ax.get_yticklabels(), matrix, strict=True):
-        two = [f"{names[i]} {row[i]}" for i in np.argsort(row)[:-3:-1]]
-        rows.append(f"{label.get_text()}: {', '.join(two)}")
-    return ["matrix", ax.get_ylabel(), ax.get_xlabel(), "; ".join(rows)]
-
-
-def _describe_line(ax, name, points, dots):
-    steps, near = np.diff(points[:, 0]), np.ptp(ax.get_ylim()) / 50
+def _describe_line(ax, name, line):
+    points, dots = line.get_xydata(), line.get_linestyle() == "None"
+    steps = np.diff(points[:, 0])
     x, y = points[points[:, 0].argsort(kind="stable")].T
     back_and_forth = (steps < 0).any() and (steps > 0).any()
-    if len(points) < 2 or (len(points) <= 6 and (dots or back_and_forth)):
+    if len(points) <= 6 and (dots or back_and_forth):
         pairs = [f"({_write(a)}, {_write(b)})" for a, b in points]
-        yield from [["points", name, ", ".join(pairs)]] if pairs else []
-    elif dots and min(steps) < 0:
+        yield ["points", name, ", ".join(pairs)]
+    elif dots and back_and_forth:
         places = ax.transAxes.inverted().transform(ax.transData.transform(points))
         counts = [((places > 0.5) == corner).all(axis=1).sum() for corner in CORNERS]
         yield ["cloud", name, len(points), *counts]
-    elif np.ptp(y) < near:
-        yield ["flat", name, y[0]]
     else:
-        yield ["axes", _label(ax, "y"), _label(ax, "x"), x[0], x[-1]]
         yield ["line", name, y[0], y[-1]]
-        if min(y[0], y[-1]) - min(y) > near:
-            yield ["lowest", min(y), _label(ax, "x"), x[y.argmin()]]
-        if max(y) - max(y[0], y[-1]) > near:
-            yield ["highest", max(y), _label(ax, "x"), x[y.argmax()]]
+        for key, i in ("lowest", y.argmin()), ("highest", y.argmax()):
+            if min(abs(y[i] - y[[0, -1]])) > np.ptp(ax.get_ylim()) / 50:
+                yield [key, y[i], _label(ax, "x"), x[i]]
 
 
 def _label(ax, axis):

@@ -401,7 +401,8 @@ def test_alternative_text():
         ["axes", "tanh", "epoch", "0", "2"],
         ["line", "loss", "3", "2"],
         ["lowest", "1", "epoch", "1"],
-        ["bars", "x", "a: 0.25, b: 4"],
+        ["bars", "x", "b: 4, a: 0.25"],
+        ["axes", "y", "x", "0", "9"],
         ["cloud", "y", "7", "3", "3", "0", "1"],
     ]
     plt.close(fig)
