@@ -25,6 +25,7 @@ LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, as one of many pr
 if LAUNCHED:  # a normal exit can crash while threads of torch.distributed still run
     atexit.register(lambda: os._exit(hasattr(sys, "last_value")))  # 1 after a traceback
 
+LIMITS = {int: 10**9, float: 3.4e38}  # float32 ends there
 HELP = {
     "epochs": "passes over the training data",
     "lr": "learning rate",
@@ -49,18 +50,6 @@ def fail(message: object, code: int = 1) -> NoReturn:
     (os._exit if LAUNCHED else sys.exit)(code)
 
 
-def positive_int(text):
-    if not 0 < int(text) <= 10**9:
-        raise ValueError
-    return int(text)
-
-
-def positive_float(text):
-    if not 0 < float(text) <= torch.finfo(torch.float32).max:
-        raise ValueError
-    return float(text)
-
-
 def parse_args(doc: str | None, **defaults) -> Namespace:
     """Read the command line, and create the output folder.
 
@@ -71,17 +60,13 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     """
     parser = argparse.ArgumentParser(
         description=(doc or "").strip().partition("\n")[0],
-        usage="%(prog)s [options]" + " [IMAGE ...]" * ("images" in defaults),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
     parser.error = partial(fail, code=2)
-    types = {int: positive_int, float: positive_float}
-    special = {"seed": int, "data": Path, "output": Path}
     for name, default in ({"output": ROOT / "outputs"} | defaults).items():
         flag, kind = "--" + name.replace("_", "-"), type(default)
-        convert = special.get(name, types.get(kind, kind))
-        how = {"type": convert, "metavar": "X"}
+        how = {"type": Path if name == "data" else kind, "metavar": "X"}
         if kind is bool:
             how = {"action": "store_true"}
         if kind is list:
@@ -92,8 +77,13 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     args = parser.parse_args(sys.argv[1:] if started else [])
     if images := getattr(args, "images", []):  # Windows leaves *.png to the program
         args.images = [p for name in images for p in sorted(glob(name)) or [name]]
-    if not 0 <= getattr(args, "seed", 0) < 2**32:  # scikit-learn's range
-        parser.error("argument --seed: must be from 0 to 4294967295")
+    for name, value in vars(args).items():
+        low, high = 0, LIMITS.get(type(value))
+        if name == "seed":
+            low, high = -1, 2**32  # as scikit-learn has it
+        if high and not low < value < high:
+            flag = name.replace("_", "-")
+            parser.error(f"argument --{flag}: must be above {low} and below {high}")
     # A console that runs the script sets sys.argv, not the command line of Python.
     prompt = sys.flags.inspect or sys.orig_argv[-len(sys.argv) :] != sys.argv
     if started and not prompt and not hasattr(sys, "ps1"):
