@@ -60,7 +60,7 @@ docs/_build/axe.min.js:
 translations: install-docs
 	$(BIN)/python docs/translate.py
 
-thumbnails: docs # the README's images
+thumbnails: docs # the images of README and index
 	$(BIN)/python docs/make_thumbnails.py
 
 install: .venv/run

@@ -32,7 +32,6 @@ from lessons import (
     in_short,
     introductions,
 )
-from make_thumbnails import make_thumbnail
 from notebooks import save_downloads
 from pages import REPOSITORY
 from translate import ChineseSearch, load_catalogue, translate_script
@@ -95,7 +94,8 @@ def prepare(app):
     for lesson in LESSONS:
         (source / "examples" / lesson.name).symlink_to(lesson)
     (source / "examples/GALLERY_HEADER.rst").symlink_to(DOCS / "index.rst")
-    for name in ("distributed.rst", "glossary.rst", "in_short.rst", "teaching.rst"):
+    own = ["distributed.rst", "glossary.rst", "in_short.rst", "teaching.rst"]
+    for name in [*own, "thumbnails"]:
         (source / name).symlink_to(DOCS / name)
     page = (DOCS / "modules.rst").read_text()
     common_first = sorted(MODULES, key=lambda module: module.stem != "common")
@@ -105,13 +105,6 @@ def prepare(app):
             f".. automodule:: {module.stem}\n   :members:\n"
         )
     (source / "modules.rst").write_text(page)
-
-
-def make_thumbnails(app):
-    for figure in Path(app.srcdir).glob("examples/outputs/*.png"):
-        if figure.stem in ABOUT:
-            thumbnail = f"images/thumb/sphx_glr_{figure.stem}_thumb.png"
-            make_thumbnail(figure, Path(app.srcdir, thumbnail))
 
 
 def rewrite(app, docname, content):
@@ -164,7 +157,7 @@ def card(row):
     return f"""
 .. container:: lesson
 
-   .. image:: images/thumb/sphx_glr_{row.name}_thumb.png
+   .. image:: thumbnails/{row.name}.png
       :alt:
 
    :doc:`{row.name}`
@@ -192,13 +185,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
-    tags = {"description": about.replace("`", "")}
-    if pagename in ABOUT and (base := app.config.html_baseurl):
-        tags["og:image"] = f"{base}/_images/sphx_glr_{pagename}_thumb.png"
-    context["metatags"] = "".join(
-        f'<meta name="{name}" property="{name}" content="{html.escape(text)}">'
-        for name, text in tags.items()
-    )
+    about = html.escape(about.replace("`", ""))
+    context["metatags"] = f'<meta name="description" content="{about}">'
 
 
 def add_downloads(app, exception):
@@ -232,7 +220,6 @@ def zip_pages(app, exception):
 def setup(app):
     pages.setup(app)
     app.connect("builder-inited", prepare, priority=400)  # before Sphinx-Gallery, 500
-    app.connect("builder-inited", make_thumbnails, priority=600)
     app.connect("source-read", rewrite)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", add_downloads)

@@ -6,11 +6,10 @@ import re
 import textwrap
 import zipfile
 import zlib
-from copy import deepcopy
 
 from sphinx.locale import _
 from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
-from sphinx_gallery.notebook import jupyter_notebook
+from sphinx_gallery.notebook import add_code_cell, jupyter_notebook
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
 from lessons import EXAMPLES, MODULES, PROGRAMS, ROOT
@@ -67,27 +66,19 @@ def data_of(lesson):
 
 def notebook(lesson):
     """Return the notebook of a lesson, as JSON."""
-    _, blocks = split_code_and_text_blocks(str(lesson))
-    blocks = [
-        block._replace(content=to_markdown(block.content))
-        if block.type == "text"
-        else block
-        for block in blocks
-    ]
-    content = jupyter_notebook(blocks, deepcopy(DEFAULT_GALLERY_CONF), EXAMPLES)
+    blocks = split_code_and_text_blocks(str(lesson))[1]
+    for i, block in enumerate(blocks):
+        if block.type == "text":
+            blocks[i] = block._replace(content=to_markdown(block.content))
+    content = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF, EXAMPLES)
     brought = [module_cell(modules_of(lesson))]
     if data := data_of(lesson):
         brought.append(data_cell(data))
-    content["cells"][1:1] = [  # after the title
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "metadata": {"cellView": "form", "jupyter": {"source_hidden": True}},
-            "outputs": [],
-            "source": [source],
-        }
-        for source in brought
-    ]
+    for place, source in enumerate(brought, 1):  # after the title
+        add_code_cell(content, source)
+        cell = content["cells"].pop()
+        cell["metadata"] = {"cellView": "form", "jupyter": {"source_hidden": True}}
+        content["cells"].insert(place, cell)
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,7 +51,8 @@ def translate_prose(text, catalogue):
         lines = chunk.split("\n")
         if len(lines) > 1 and re.fullmatch(r"([=-])\1+", lines[1]):
             title = _look_up(lines[0], catalogue)
-            done.append(f"{title}\n{lines[1][0] * _width(title)}")
+            line = lines[1][0] * 2 * len(title)  # a Han character takes two columns
+            done.append(f"{title}\n{line}")
             lines = lines[2:]
             if lines:
                 done[-1] += "\n" + _translate_chunk(lines, catalogue)
@@ -75,10 +75,6 @@ def _translate_chunk(lines, catalogue):
 
 def _look_up(text, catalogue):
     return catalogue.get(" ".join(text.split())) or text
-
-
-def _width(text):  # in columns: a Han character takes two
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
 class ChineseSearch(SearchEnglish):

@@ -66,7 +66,7 @@ function figure(name, build) {
   const hidden = (key, value) => make("input", { type: "hidden", name: key, value }, box); // more state
 
   const [run, words] = [JSON.parse(box.dataset.run), JSON.parse(box.dataset.words)];
-  const update = build({ box, run, words, minus, set, make, panel, trace, slider, tools, choice, button, hidden });
+  const update = build({ box, run, words, set, make, panel, trace, slider, tools, choice, button, hidden });
   make("p", {}, box, words.caption);
   const open = () => {
     const [where, state] = location.hash.slice(1).split("?");
