@@ -164,7 +164,8 @@ for start in ["random", 0.5, 0.0]:
 # be equal, or 0.)
 #
 # In Keras the same network starts from other numbers: weights as from
-# ``nn.init.xavier_uniform_``, biases of 0. So it can do better there, or worse.
+# ``nn.init.xavier_uniform_``, biases of 0. So it can do better there, or worse. (And
+# its last softmax is here in the loss: leave it out.)
 
 # %%
 # In short

@@ -145,9 +145,10 @@ for name, source in [("files", dataset), ("memory", TensorDataset(inputs, labels
 # the same, and the last batch may be shorter. Without ``shuffle=True`` the batches are
 # slices of all images, in their order.
 #
-# ``CUDA out of memory``: the memory of the GPU is too small. Take smaller batches. A
-# step of 64 images can have four parts: call ``(loss / 4).backward()`` for each, since
-# gradients add up, then ``step()``.
+# ``CUDA out of memory``: the memory of the GPU is too small. Take smaller batches, to
+# evaluate, too, and do that under ``no_grad()``. A step of 64 images can have four
+# equal parts: call ``(loss / 4).backward()`` for each, then ``step()``. Gradients add
+# up, and the mean of all images is the mean of the four means.
 #
 # .. guess::
 #

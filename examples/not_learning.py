@@ -117,7 +117,8 @@ examine("healthy")
 #   1: at best 1 for the right class, and nine times 0. So the loss cannot fall below
 #   log(1 + 9 / e) = 1.461.
 # - ``listed``: a module does not find layers in a list. Use ``nn.ModuleList``. (If it
-#   finds none, the error is ``optimizer got an empty parameter list``.)
+#   finds none, or ``__init__`` is misspelt, the error is ``optimizer got an empty
+#   parameter list``.)
 
 
 def other_model():
