@@ -33,7 +33,7 @@ torch.manual_seed(args.seed)
 # Data and a model that works
 # ---------------------------
 # Here are eight images of Fashion-MNIST, and a model trained on these and on others.
-# The printed shapes and types fit. Each line that fails below differs from them.
+# The printed shapes and types fit. Compare those of a line that fails with them.
 
 images, labels, _, _ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
 x, y = images[:8], labels[:8]
