@@ -4,7 +4,6 @@ Sphinx reads a folder that is made anew for each build, with links to the lesson
 ``examples/``: a run of the gallery leaves nothing among the lessons themselves.
 """
 
-import functools
 import html
 import itertools
 import json
@@ -22,16 +21,7 @@ import cli
 import figures as interactive
 import pages
 from alternatives import describe
-from lessons import (
-    ABOUT,
-    GLOSSARY,
-    LESSONS,
-    MODULES,
-    ROOT,
-    ROWS,
-    in_short,
-    introductions,
-)
+from lessons import GLOSSARY, LESSONS, MODULES, ROOT, ROWS, in_short, introductions
 from notebooks import save_downloads
 from pages import REPOSITORY
 from translate import ChineseSearch, load_catalogue, translate_script
@@ -45,7 +35,6 @@ def set_options(gallery_conf, script_vars):
     more = json.loads(os.environ.get("LESSON_OPTIONS", "{}"))
     changes = more.get(Path(script_vars["src_file"]).stem, {})
 
-    @functools.wraps(parse_args)
     def with_changes(doc, **defaults):
         return parse_args(doc, **defaults | changes, output=Path("outputs"))
 
@@ -182,7 +171,9 @@ def add_to_page(app, pagename, templatename, context, doctree):
         body = body.replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')
     # What is kept on one line must fit into one on a phone.
     context["body"] = re.sub('<span class="pre">([^<]{40,})</span>', r"\1", body)
-    about = ABOUT.get(pagename, "Short scripts that teach PyTorch, with their output")
+    about = "Short scripts that teach PyTorch, with their output"
+    if pagename in ROWS:
+        about = ROWS[pagename].about
     if app.tags.has("zh"):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
     about = html.escape(about.replace("`", ""))

@@ -32,7 +32,6 @@ for _line in (ROOT / "README.md").read_text("utf-8").splitlines():
         _part = _title[1]
     elif _row := _ROW.match(_line):
         ROWS[_row[2]] = Row(_part, *_row.groups())
-ABOUT = {name: row.about for name, row in ROWS.items()}
 LESSONS = [EXAMPLES / f"{name}.py" for name in ROWS]
 # Programs that a lesson prints, and that a reader may copy: LESSON_*.py.
 PROGRAMS = {name: [*EXAMPLES.glob(f"{name}_*.py")] for name in ROWS}

@@ -1,7 +1,4 @@
-"""What the lessons share: device, training loops, saving and loading, figures.
-
-What a reader can correct (a file, an option, a rate) ends in one line: see `cli.fail`.
-"""
+"""What the lessons share: device, training loops, saving and loading, figures."""
 
 import atexit
 import math
@@ -153,10 +150,7 @@ def compare(name: str, yours: object, reference: object, within: float = 1e-5) -
     verdict = "not yet written"
     if yours is not None:
         try:
-            a, b = (
-                torch.as_tensor(value).detach().cpu().double()
-                for value in (yours, reference)
-            )
+            a, b = (torch.as_tensor(x).cpu().double() for x in (yours, reference))
             if a.shape != b.shape:
                 verdict = f"shape {tuple(a.shape)}, not {tuple(b.shape)}"
             elif (apart := (a - b).abs().max()) <= within * max(1, b.abs().max()):

@@ -16,7 +16,6 @@ from torch import Tensor
 from cli import ROOT, fail
 
 DIABETES = ROOT / "data" / "diabetes.csv"
-# Fashion-MNIST: where it is looked for, and its files.
 DOWNLOADS = ROOT / "data" / "FashionMNIST" / "raw"
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # Debian's
 SAMPLE_FOLDER = ROOT / "data" / "fashion_mnist_sample"

@@ -99,9 +99,9 @@ figure("hidden", ({ box, run, words, set, make, panel, trace, slider, choice, bu
       do box.losses.push(step(net, relu));
       while (box.losses.length < epochs && still);
       show(net, relu);
-      box.done = box.losses.length >= epochs;
-      set(result, { "aria-busy": !box.done }); // spoken when it is done
-      if (!box.done) frame = requestAnimationFrame(train);
+      const done = box.losses.length >= epochs;
+      set(result, { "aria-busy": !done }); // spoken when it is done
+      if (!done) frame = requestAnimationFrame(train);
     };
     train();
   };
