@@ -167,7 +167,7 @@ def make_rungs(lesson):
 
         return epoch
 
-    rungs = lesson["rungs"] | {
+    rungs = lesson["loops"] | {
         "no optimizer": rows(step_by_autograd),
         "gradient by hand": rows(step_by_hand),
         "fewer calls": rows(step_in_place),

@@ -43,8 +43,8 @@ WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
         "loss": "loss",
         "accuracy": "accuracy on new points",
         "best": "best possible",
-        "caption": "A hidden unit is 0 on one side of its dashed line. How few units "
-        "reach an accuracy of 0.94? Try several starts for each number.",
+        "caption": "With the ReLU, a hidden unit is 0 on one side of its dashed line. "
+        "How few units reach an accuracy of 0.94? Try several starts for each number.",
     },
     "threshold": {
         "probability": "predicted probability of class 1",

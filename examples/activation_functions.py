@@ -118,10 +118,10 @@ save_figure(fig, args.output / "activation_functions_gradients.png")
 
 # %%
 # The sigmoids let through a little less than 1/16: their inputs are not exactly 0. The
-# steps of the first layer are that much smaller. Each further sigmoid leaves at most a
-# quarter of the gradient: this is the *vanishing gradient*. The ReLUs let through far
-# more: about half of them have slope 1, the others slope 0. A ReLU is *dead* if its
-# input is negative in every row: the weights before it get no gradient.
+# steps of the first layer are that much smaller. Each further sigmoid multiplies the
+# gradient by a slope of at most 1/4: this is the *vanishing gradient*. The ReLUs let
+# through far more: about half of them have slope 1, the others slope 0. A ReLU is
+# *dead* if its input is negative in every row: the weights before it get no gradient.
 # ``nn.LeakyReLU()`` has slope 0.01 there.
 #
 # Large weights can make the product grow with each layer: the *exploding gradient*.
@@ -164,7 +164,8 @@ for start in ["random", 0.5, 0.0]:
 # be equal, or 0.)
 #
 # In Keras the same network starts from other numbers: weights as from
-# ``nn.init.xavier_uniform_``, biases of 0. So it can do better there, or worse.
+# ``nn.init.xavier_uniform_``, biases of 0. So it can do better there, or worse. (And
+# its last softmax is here in the loss: leave it out.)
 
 # %%
 # In short

@@ -65,8 +65,9 @@ model = nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 2))
 # ----
 # The *softmax* turns logits into probabilities: it divides each :math:`e^z` by their
 # sum. With the logits 2 and 0, the probability of class 0 is the sigmoid of 2.
-# ``CrossEntropyLoss`` takes logits, applies the softmax, and returns the mean of -log
-# p. The predicted class has the largest logit: ``argmax``. (``dim=1``: along each row.)
+# ``CrossEntropyLoss`` takes logits, applies the softmax, and returns the mean of -log p
+# for the right class. The predicted class has the largest logit: ``argmax``.
+# (``dim=1``: along each row.)
 
 loss_fn = nn.CrossEntropyLoss()
 logits, label = torch.tensor([[2.0, 0.0]]), torch.tensor([1])

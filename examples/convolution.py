@@ -46,7 +46,7 @@ print("images", tuple(images.shape), "trained on", len(kept))
 # Here is a small image, dark on the left and light on the right, and a *kernel* of 3 x
 # 3 weights. Lay the kernel on the image, multiply each weight by the pixel below it,
 # and add the nine products. This is one number of the output. Then move the kernel by
-# one pixel. It fits in three places across and three down, so the output is 3 x 3.
+# one pixel. It fits in three places in each direction, so the output is 3 x 3.
 
 small = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0]] * 5)
 kernel = torch.tensor([[-1.0, 0.0, 1.0]] * 3)
@@ -76,8 +76,9 @@ save_figure(fig, args.output / "convolution.png")
 # ------
 # In ``nn.Conv2d`` the kernels are parameters: training finds them. The first layer has
 # 16 kernels of 5 x 5 weights, each with a bias, and returns 16 channels. With
-# ``stride=2`` a kernel moves by two pixels, so height and width are halved. A kernel of
-# the second layer looks at all 16 channels: it has 16 x 5 x 5 weights, and a bias.
+# ``stride=2`` a kernel moves by two pixels, so height and width are halved. The second
+# layer has 32 kernels. Each looks at all 16 channels: it has 16 x 5 x 5 weights, and a
+# bias. The last layer is linear: 32 x 7 x 7 inputs, 10 outputs.
 #
 # .. guess::
 #
@@ -114,8 +115,8 @@ for layer in build("convolution"):
 # epochs a *checkpoint* is saved: the parameters, the state of the optimizer (Adam keeps
 # averages of the gradients), the state of the random numbers, and the results so far.
 # Stop the lesson with Ctrl-C, and start it with ``--resume``: it continues, and on a
-# CPU it ends with the same numbers, bit for bit. With the parameters alone, the next
-# steps would be others.
+# CPU it ends with exactly the same numbers. With the parameters alone, the next steps
+# would be others: Adam's averages and the order of the batches would start anew.
 
 loss_fn = nn.CrossEntropyLoss()
 
@@ -153,7 +154,7 @@ for name in ["convolution", "hidden layer", "linear"]:
 # The model with the lowest validation loss is chosen, and tested once. In the `paper
 # <https://arxiv.org/abs/1708.07747>`__ on Fashion-MNIST, which has no convolution, the
 # test accuracy of logistic regression is 0.842, of a hidden layer with 100 units 0.871,
-# and of the best method, a support vector machine, 0.897.
+# and of the best method there 0.897.
 
 best = min(runs, key=lambda name: runs[name][-1])  # by its last loss
 test_loss, test_accuracy = evaluate(models[best], test_x, test_y, loss_fn)
@@ -162,9 +163,9 @@ print(f"chosen: {best}, test loss {test_loss:.4f}, test accuracy {test_accuracy:
 # %%
 # Is it the neighbours?
 # ---------------------
-# A control: draw one order of the 784 pixels, and put the pixels of all images in this
-# order. All else, start and batches, stays as before. How much larger does the
-# validation loss become, in the mean over the epochs?
+# To see, destroy the neighbourhood: draw one order of the 784 pixels, and put the
+# pixels of all images in this order. All else, start and batches, stays as before. How
+# much larger does the validation loss become, on average over the epochs?
 #
 # .. guess::
 #
@@ -179,7 +180,7 @@ for name in ["convolution", "hidden layer"]:
 
 # %%
 # The convolution. The hidden layer has a weight for each pixel, and all start at
-# random. So one order is as good as another, and its loss changes by chance.
+# random. So one order is as good as another, and its loss changes only by chance.
 
 # %%
 # The whole program
@@ -198,7 +199,7 @@ print((HERE / "convolution_program.py").read_text("utf-8"))
 # - It has few parameters, and knows which pixels are neighbours.
 # - A checkpoint holds model, optimizer, random numbers and results so far.
 #
-# Next: what an error message says, word by word.
+# Next: what an error message says.
 
 # %%
 # Try it
@@ -208,12 +209,12 @@ print((HERE / "convolution_program.py").read_text("utf-8"))
 #    parameters has each layer? Write them down, then run it with
 #    ``--sample --epochs 1``.
 # 2. *Change.* Let the rate fall with a *schedule*. In ``train``, below the line
-#    ``optimizer = ...``, add
-#    ``schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, args.epochs)``. At
-#    the end of each epoch, add ``print(schedule.get_last_lr())`` and
-#    ``schedule.step()``. Which rates are printed? Then move ``schedule.step()`` to the
-#    top of the epoch, above ``model.train()``. What does PyTorch say, and what do the
-#    last two epochs show?
+#    ``optimizer = ...``, add ``schedule = torch.optim.lr_scheduler.LinearLR(optimizer,
+#    1, 0, args.epochs)``: from 1 times the rate to 0 times. At the end of each epoch,
+#    add ``print(schedule.get_last_lr())`` and ``schedule.step()``. Run it with
+#    ``--sample``. Which rates are printed? Then move ``schedule.step()`` to the top of
+#    the epoch, above ``model.train()``. What does PyTorch say, and what do the last two
+#    epochs show?
 # 3. *Write.* Convolve ``padded``, the shoe with its frame of zeros, with ``kernel``, by
 #    loops and with a stride of 2. The result has the shape (14, 14).
 

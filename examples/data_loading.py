@@ -36,11 +36,11 @@ device = pick_device(args.device)
 # Data
 # ----
 # By default the lesson writes such a folder, with 1000 images of Fashion-MNIST.
-# ``ImageFolder`` lists its images; other files, and HEIC, are left out. A folder is a
-# class; its label is its place in alphabetical order, capitals first, so an ankle boot
-# has label 0 here, not 9. An image has three *channels*: red, green and blue (all equal
-# if it is grey). In a tensor they are first, for matplotlib last: ``permute`` moves the
-# axes.
+# ``ImageFolder`` lists its images; other files, and HEIC, a format of phones, are left
+# out. A folder is a class; its label is its place in alphabetical order, capital
+# letters first, so an ankle boot has label 0 here, not 9. An image has three
+# *channels*: red, green and blue (all equal if it is grey). In a tensor they are first,
+# for matplotlib last: ``permute`` moves the axes.
 
 folder = args.data
 if folder is None:
@@ -116,13 +116,8 @@ inputs = torch.stack([x for x, _ in dataset])
 # Training
 # --------
 # A ``DataLoader`` fetches images, and stacks them into batches. The files are sorted by
-# class, so ``shuffle=True``: a new order in each epoch. The loss of a batch is a mean;
-# times ``len(y)`` it is a sum. The reference is the same loop over images in memory,
-# from the same seed.
-#
-# .. guess::
-#
-#    Are the losses from files and from memory equal, or nearly?
+# class, so ``shuffle=True``: a new order in each epoch. The reference is the same loop
+# over images in memory, from the same seed.
 
 loss_fn, losses = nn.CrossEntropyLoss(), {}
 for name, source in [("files", dataset), ("memory", TensorDataset(inputs, labels))]:
@@ -146,12 +141,18 @@ for name, source in [("files", dataset), ("memory", TensorDataset(inputs, labels
 # %%
 # Averages
 # --------
-# Which average of the batch losses is the loss on all images? The one in which each
-# image counts the same: the last batch may be shorter. Without ``shuffle=True`` the
-# batches are slices of all images, in their order.
+# How do the losses of the batches give the loss on all images? Each image has to count
+# the same, and the last batch may be shorter. Without ``shuffle=True`` the batches are
+# slices of all images, in their order.
 #
-# ``CUDA out of memory``? Take smaller batches. A step of 64 images can have four parts:
-# call ``(loss / 4).backward()`` for each, since gradients add up, then ``step()``.
+# ``CUDA out of memory``: the memory of the GPU is too small. Take smaller batches, to
+# evaluate, too, and do that under ``no_grad()``. A step of 64 images can have four
+# equal parts: call ``(loss / 4).backward()`` for each, then ``step()``. Gradients add
+# up, and the mean of all images is the mean of the four means.
+#
+# .. guess::
+#
+#    Which of the three numbers below the loss of all images is equal to it?
 
 parts = inputs.split(args.batch_size)
 batch_losses, equal = [], []
@@ -172,12 +173,12 @@ print(f"sum / len(dataset): {sum(batch_losses) / len(dataset):.4f}")
 # -------
 # A *process* is a running program with its own memory. A *worker* is a process that
 # reads batches while the model trains. On Linux before Python 3.14 it is a copy of your
-# process. Else it is a new one, which runs your file again. So start workers below
-# ``if __name__ == "__main__":``, which is true in the first process only. Without it a
-# new process ends in an error that names ``freeze_support()``, or on Windows in
-# ``BrokenPipeError``. It finds no ``Dataset`` from a cell of a notebook: put it in a
-# file, as here. Workers take time to start: try 0, then up to the number of your cores.
-# With a GPU add ``pin_memory=True``: from such memory it copies faster.
+# process. Else it is a new one, which runs your file again. So start workers below ``if
+# __name__ == "__main__":``, which is true in the first process only. Without it a new
+# process ends in an error that names ``freeze_support()``, or on Windows in
+# ``BrokenPipeError``. A worker finds no ``Dataset`` from a cell of a notebook: put it
+# in a file, as here. Workers take time to start: try 0, then up to the number of cores
+# of your processor. With a GPU add ``pin_memory=True``: it then copies batches faster.
 
 path = HERE / "data_loading_workers.py"
 print(path.read_text("utf-8"))
@@ -187,7 +188,7 @@ print(subprocess.check_output([sys.executable, path, folder], text=True))
 # In short
 # --------
 # - A ``Dataset`` has ``__len__`` and ``__getitem__``; ``ImageFolder`` is a ready one.
-# - Normalise with constants of the training images. Weight batch losses by ``len(y)``.
+# - Normalise with the mean of the training images. Weight batch losses by ``len(y)``.
 # - Workers need a file with ``if __name__ == "__main__":``.
 #
 # Next: a network that knows that pixels have neighbours.
@@ -195,7 +196,7 @@ print(subprocess.check_output([sys.executable, path, folder], text=True))
 # %%
 # Try it
 # ------
-# 1. *Predict.* Which of the four averages are equal with batches of 250, and why? Write
+# 1. *Predict.* Which of the four losses are equal with batches of 250, and why? Write
 #    it down, then run ``python examples/data_loading.py --batch-size 250``.
 # 2. *Change.* In the line with ``imshow``, replace ``permute(1, 2, 0)`` by
 #    ``reshape(28, 28, 3)``, which returns the same shape. What do you see, and why?

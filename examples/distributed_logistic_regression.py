@@ -6,7 +6,7 @@ A large model may train for weeks. Can several processors share the work, and le
 same? Here two processes have a copy of the model each, and take half of each batch.
 ``DistributedDataParallel`` (DDP) averages the two gradients. The result is the gradient
 of the whole batch, so both copies take the same step. Afterwards you can train a model
-in several processes, and say when that pays.
+in several processes, and say when that is faster.
 """
 
 # %%
@@ -22,7 +22,8 @@ in several processes, and say when that pays.
 # A warning about ``OMP_NUM_THREADS`` says that each process uses one thread. Each
 # process runs the whole script. ``torchrun`` tells each process, in environment
 # variables, how to find the others, and ``init_process_group`` connects them. Each
-# process has a number, its *rank*. Here only rank 0 prints and saves.
+# process has a number, its *rank*; ``world_size`` is how many there are. Here only rank
+# 0 prints and saves.
 
 import sys
 import time
@@ -64,8 +65,8 @@ train_x, train_y, *test = load_fashion_mnist(args.sample, device)
 # Two images have the gradients 2 and 4. The gradient of their mean loss is the mean, 3.
 # If each process has one of the images, the average of the two processes is 3, too. Is
 # it the same with 64 images in two shares? That needs no second process. The figure has
-# the shares and the gradients, those for the 784 weights of class 9, ankle boots. The
-# darker a pixel, the more a step adds to its weight.
+# the shares and the gradients, those for the 784 weights of class 9, ankle boots. Dark
+# is a low, often negative gradient: a step subtracts it, so it adds to the weight.
 
 torch.manual_seed(args.seed)
 model = nn.Linear(784, 10).to(device)
@@ -93,13 +94,14 @@ if rank == 0:
 # %%
 # Training
 # --------
-# Shares can be unequal. With the gradients 2 and 4 in one share and 9 in the other, the
-# mean of the batch is 5, but the average of the means 3 and 9 is 6. So each process
-# takes the *sum* of its losses, times the number of processes, divided by the size of
-# the whole batch: 6 times 2/3 is 4, 9 times 2/3 is 6, and the average is 5.
+# Shares can be unequal. Share 1 has the gradients 2 and 4, share 2 has 9. The gradient
+# of the batch is (2 + 4 + 9) / 3 = 5. But the average of the two means, 3 and 9, is 6.
+# So each process takes the *sum* of its losses, and divides it by 3, the size of the
+# whole batch. DDP divides by 2, the number of processes: multiply by 2 before. Then the
+# gradients are 6 times 2/3, which is 4, and 9 times 2/3, 6. Their average is 5.
 #
 # All processes draw the same batches, from the same seed, and each takes its share. DDP
-# averages in ``backward()``. ``all_reduce`` adds up the losses of all processes.
+# averages in ``backward()``. ``all_reduce`` gives each process the sum of all losses.
 
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 loss_sum = nn.CrossEntropyLoss(reduction="sum")
@@ -141,7 +143,7 @@ for epoch in range(len(history) + 1, args.epochs + 1):
 # %%
 # Result
 # ------
-# Rank 0 goes on alone: it trains again in one process, from the same start, with the
+# Rank 0 continues alone: it trains again in one process, from the same start, with the
 # same batches. The numbers of all epochs should agree up to rounding. (Save ``model``,
 # not ``ddp_model``, in whose ``state_dict`` each name begins with ``module.``.)
 
@@ -163,13 +165,12 @@ print(f"one process: accuracy {single_history[-1][2]:.4f}, differs by {differenc
 common.save_state_dict(model, args.output / "distributed_logistic_regression.pth")
 
 # %%
-# Does it pay?
-# ------------
+# Is it faster?
+# -------------
 # .. guess::
 #
-#    Each of two processes computes half of each batch. Does one process alone take
-#    twice as many steps per second with half of each batch? Two can hardly be faster:
-#    they exchange gradients, too.
+#    One process takes half of each batch. How many times as many steps per second does
+#    it take?
 
 times = {f"this run, processes: {world_size}": seconds}
 for name, step in ("one process, half batches", 2), ("one process", 1):
@@ -182,9 +183,9 @@ for name, duration in times.items():
 
 # %%
 # If half batches are not twice as fast, a part of a step takes as long for few images
-# as for many. The exchange comes on top: it takes as long for a small batch as for a
-# large one. With two processes, DDP pays if the first number is above the last. The
-# longer a step computes, the less the exchange counts. Try ``--batch-size 6000``.
+# as for many. Two processes need time for the exchange of gradients, too, for a small
+# batch as much as for a large one. DDP is faster if the first number is above the last.
+# The longer a step computes, the less the exchange counts. Try ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
 # There the batch size is that of *each* process: with ``batch_size=64`` and two of
@@ -197,27 +198,20 @@ for name, duration in times.items():
 # --------
 # - DDP averages the gradients of all processes: they take the steps of one.
 # - Look at the size of the *whole* batch: if it grows, the training is another one.
-# - DDP pays where a step computes for much longer than it exchanges. Measure it.
+# - DDP is faster where a step computes for much longer than it exchanges. Measure it.
 #
 # Next: a tutorial of 2018, and what you need to repeat its numbers.
-#
-# Where to go next: `Learn the Basics
-# <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__ is PyTorch's own
-# first course; `transfer learning
-# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ takes
-# a network that has seen a million images; `Distributed
-# <https://docs.pytorch.org/tutorials/distributed.html>`__ is for many GPUs; `d2l.ai
-# <https://d2l.ai>`__ is a book with code; `fast.ai <https://course.fast.ai>`__ begins
-# with projects; `Hugging Face <https://huggingface.co/learn>`__ is on language models.
 
 # %%
 # Try it
 # ------
 # 1. *Predict.* Run the command of *Setup* with ``--sample``. Which of its numbers will
 #    change with three processes? Write them down, then run it: ``--nproc-per-node 3``.
-# 2. *Change.* In the training loop, replace ``loss * world_size / len(batch)`` by
-#    ``loss / len(batch)``. Run the command with ``--sample`` and with
-#    ``--sample --lr 0.002``. Which of the two prints the losses of task 1, and why?
+# 2. *Change.* In the training loop, leave out ``world_size``: ``loss / len(batch)``.
+#    Run
+#    the command with ``--sample`` and with ``--sample --lr 0.002``. In which of the two
+#    do the epochs have the losses of task 1, and why? (The run in one process, at the
+#    end, takes the steps of the loss as it was.)
 # 3. *Write.* Where the average is computed, take the shares ``batch[:40]`` and
 #    ``batch[40:]``, and correct ``average``. Is it the gradient of the batch again?
 
@@ -227,6 +221,6 @@ for name, duration in times.items():
 # 1. The speeds, the number of processes, and the difference from one process, which
 #    stays below 0.000001. So of the losses at most a last digit changes.
 # 2. The second. DDP still divides the sum of the gradients by 2, so each step is half
-#    as large, and twice the rate makes up for that.
+#    as large, and twice the rate gives the same step.
 # 3. Yes, with ``average = (40 * first + 24 * second) / 64``: each mean counts as often
 #    as its share has images.

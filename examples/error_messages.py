@@ -1,18 +1,18 @@
 """
-What an error message says, word by word
-========================================
+What an error message says
+==========================
 
 Most messages name two things that do not fit: two shapes, two types, two devices. Here
 a model works, then one line after the other fails. You see what your version of PyTorch
-says, a line that mends it, and the number which that line must give. Afterwards you can
-find the two things in your own line, mend it, and check that it is right.
+says, a line that repairs it, and the number which that line must give. Afterwards you
+can find the two things in your own line, repair it, and check that it is right.
 """
 
 # %%
 # Setup
 # -----
-# This page is also for looking up: its search finds the words of a message. Leave out
-# the numbers, which are those of your own tensors.
+# You can also search the web pages for the words of a message. Leave out the numbers,
+# which are those of your own tensors.
 
 import textwrap
 import warnings
@@ -33,7 +33,7 @@ torch.manual_seed(args.seed)
 # Data and a model that works
 # ---------------------------
 # Here are eight images of Fashion-MNIST, and a model trained on these and on others.
-# The printed shapes and types fit. Each line that fails below differs from them.
+# The printed shapes and types fit. Compare those of a line that fails with them.
 
 images, labels, _, _ = load_fashion_mnist(SAMPLE_FOLDER.exists(), "cpu")
 x, y = images[:8], labels[:8]
@@ -66,8 +66,8 @@ def provoke(code):
         print(textwrap.fill(f"{type(error).__name__}: {error}", 88))
 
 
-def check(mended, right):
-    print(f"    mended: {mended:.4f}, must be {right:.4f}")
+def check(repaired, right):
+    print(f"    repaired: {repaired:.4f}, must be {right:.4f}")
 
 
 pictures = x.reshape(8, 28, 28)
@@ -93,7 +93,7 @@ save_figure(fig, args.output / "error_messages.png")
 # Now an axis is missing. Five inputs of ``line`` are taken for one example with five
 # features. The logits of a single image are (10,): such a tensor has no dimension 1,
 # only 0 (from the end: -1). A convolution takes an image with three axes, the first for
-# its channels, or a batch: "Expected 3D (unbatched) or 4D (batched) input".
+# its channels, or a batch of them: "Expected 3D (unbatched) or 4D (batched) input".
 
 line, inputs = nn.Linear(1, 1), torch.arange(5.0)
 provoke(lambda: line(inputs))
@@ -105,11 +105,15 @@ check(model(x[0:1]).softmax(dim=1)[0, 9], model(x).softmax(dim=1)[0, 9])
 # Labels
 # ------
 # ``CrossEntropyLoss`` takes the index of a class, an int64, which PyTorch calls Long.
-# Here it gets floats. (Some versions say "expected scalar type Long but found Float".)
-# Then there is an axis too many. Then labels are *one-hot*: a row for each, with a 1 in
-# the column of its class. Such rows are taken for probabilities: they must be floats.
-# Last, ten classes are 0 to 9, not 1 to 10. (A GPU says "CUDA error: device-side assert
-# triggered", often at a later line: run it on the CPU.)
+# Here are four faults, in this order:
+#
+# - The labels are floats. (Some versions say "expected scalar type Long but found
+#   Float".)
+# - They have an axis too many.
+# - They are *one-hot*: a row for each, with a 1 in the column of its class. Such rows
+#   are taken for probabilities: they must be floats.
+# - Ten classes are 0 to 9, not 1 to 10. (A GPU says "CUDA error: device-side assert
+#   triggered", often at a later line: run it on the CPU.)
 
 floats, column, from_1 = y.float(), y.reshape(-1, 1), y + 1
 one_hot = nn.functional.one_hot(y, num_classes=10)
@@ -123,8 +127,9 @@ provoke(lambda: loss_fn(model(x), from_1))
 check(loss_fn(model(x), from_1 - 1), loss)
 
 # %%
-# For two classes, ``BCEWithLogitsLoss`` takes floats in the shape of the logits. Here
-# are two faults, and one message at a time. With logits of 0 the loss must be log 2.
+# For two classes, ``BCEWithLogitsLoss`` takes floats in the shape of the logits. These
+# labels have two faults. PyTorch reports one; after you repair it, the other. With
+# logits of 0 the loss must be log 2.
 
 logits, targets, bce = torch.zeros(8, 1), (y == 9).long(), nn.BCEWithLogitsLoss()
 provoke(lambda: bce(logits, targets))
@@ -134,14 +139,15 @@ check(bce(logits, targets.reshape(-1, 1).float()), 0.6931)
 # %%
 # Gradients
 # ---------
-# NumPy records nothing for ``backward()``, so a tensor that requires a gradient must be
-# detached first. (On a GPU also ``.cpu()``: "can't convert cuda:0 device type tensor to
-# numpy".) Then ``backward()`` twice: it frees what the forward pass has kept, so each
-# call needs a new forward pass. In a training loop, compute the loss inside the loop.
+# PyTorch records how a number was computed from the parameters: this is its *graph*.
+# NumPy records nothing, so a tensor that requires a gradient must be detached first.
+# (On a GPU also ``.cpu()``: "can't convert cuda:0 device type tensor to numpy".) Then
+# ``backward()`` twice: it frees the graph, so each call needs a new forward pass. In a
+# training loop, compute the loss inside the loop.
 #
 # .. guess::
 #
-#    Two calls of ``backward()`` succeed. Then ``grad`` is how many times the gradient?
+#    After two calls of ``backward()``, is ``grad`` right, too small or too large?
 
 provoke(lambda: model(x).numpy())
 check(model(x).detach().numpy()[0, 9], model(x)[0, 9])
@@ -149,14 +155,15 @@ model.zero_grad()
 again = loss_fn(model(x), y)
 again.backward()
 provoke(lambda: again.backward())
-again = loss_fn(model(x), y)  # mended: a new forward pass
+again = loss_fn(model(x), y)  # repaired: a new forward pass
 again.backward()
 once = (model(x).softmax(dim=1) - one_hot).T @ x / 8  # the formula of the gradient
 check(model.weight.grad.norm() / once.norm(), 2)
 
 # %%
-# Twice: gradients are added until ``zero_grad()``. Next: an *in-place operation*, like
-# ``-=``, changes a tensor itself. For a "leaf", a parameter, do so inside ``no_grad``.
+# Twice as large: gradients are added until ``zero_grad()``. Next: an *in-place
+# operation*, like ``-=``, changes a tensor itself. A "leaf" is a tensor that was not
+# computed from others, such as a parameter: change it inside ``no_grad``.
 # "One of the variables needed for gradient computation has been modified by an inplace
 # operation": ``backward()`` needs the old numbers; write ``s = s + 1``, not ``s += 1``.
 
@@ -202,9 +209,9 @@ for old, new, value, code in [
 # %%
 # In short
 # --------
-# - A message names two things that do not fit. Find both in your line.
+# - Most messages name two things that do not fit. Find both in your line.
 # - Print shape, type and device of what works beside those of what fails.
-# - Check the mended line by a number that you know: other faults have no message.
+# - Check the repaired line by a number that you know: other faults have no message.
 #
 # Next: a network that does not learn, without any message.
 
@@ -213,14 +220,14 @@ for old, new, value, code in [
 # ------
 # 1. *Predict.* Which four numbers does the message name for one picture, of shape (28,
 #    28)? Write them down, then add ``provoke(lambda: model(pictures[0]))`` at the end
-#    of the cell under *Shapes*. Does ``flatten(1)`` mend this line, too?
+#    of the cell under *Shapes*. Does ``flatten(1)`` repair this line, too?
 # 2. *Change.* The message about a second ``backward()`` offers ``retain_graph=True``.
 #    Under *Gradients*, replace the first ``again.backward()`` by
 #    ``again.backward(retain_graph=True)``. What is printed now, and why? Would you use
 #    it in a training loop, with the line of the loss above the loop?
 # 3. *Write.* Here are the images in bytes, from 0 to 255, and the labels as a table has
 #    them. Put ``yours = loss_fn(model(raw), table)`` in place of ``yours = None``, run,
-#    and mend this line until its loss is right. Four faults have a message.
+#    and repair this line until its loss is right. Four faults have a message.
 
 raw = (pictures * 255).round().byte()  # (8, 28, 28)
 table = column.float()  # (8, 1)
@@ -235,8 +242,10 @@ compare("loss", yours, loss)
 #    ``pictures[0:1].flatten(1)`` is (1, 784).
 # 2. "no message", and 3 times the gradient: the second call adds one more. In a
 #    training loop each call would give the gradient for the weights of the first epoch,
-#    and with this model there is no message.
-# 3. Type and shape of the images, then shape and type of the labels. The fifth fault
-#    has no message: the model was trained on numbers from 0 to 1::
+#    and with this model there is no message. (With a hidden layer there is one, about
+#    an inplace operation.)
+# 3. Type and shape of the images, then shape and type of the labels, in any order: a
+#    message can stay until both are right. The fifth fault has no message: the model
+#    was trained on numbers from 0 to 1::
 #
 #        yours = loss_fn(model(raw.flatten(1).float() / 255), table.flatten().long())

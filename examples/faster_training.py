@@ -92,7 +92,7 @@ for part, share in zip(["fetch", "forward", "backward", "update"], seconds):
 # --------
 # Most of the time goes into fetching. So look at the data first. An epoch here is a
 # pass over the training images, with a step for each batch, and a pass over the test
-# images. Loss and accuracy are counted on the way.
+# images. Loss and accuracy are added up batch by batch.
 
 
 def simple_epoch(train, test, model):
@@ -127,15 +127,16 @@ def with_loaders(model, train, test, **options):
 # ------------
 # 1. *Images as tensors.* Make the tensors once, not in each epoch again: replace
 #    ``ImageDataset`` by PyTorch's ``TensorDataset``.
-# 2. *A batch in one call.* A ``DataLoader`` fetches its 64 images in 64 calls. If the
-#    dataset has a method ``__getitems__``, it calls that instead, once for a batch.
-#    ``collate_fn=tuple`` says that nothing is to be stacked.
+# 2. *A batch in one call.* For a batch a ``DataLoader`` calls ``dataset[i]`` 64 times,
+#    and then its ``collate_fn`` stacks the 64 images. A dataset can also have a method
+#    ``__getitems__``: it gets the 64 numbers at once, and here it returns the whole
+#    batch, two tensors. Then nothing is left to stack: ``collate_fn=tuple``.
 # 3. *No DataLoader.* Cut the tensors into batches yourself.
 # 4. *Metrics at the end.* `common.train_epoch` keeps the logits of all batches, and
 #    computes loss and accuracy once.
 #
-# How far could one go? Each step needs two matrix products: one for the logits, one for
-# the gradient. The *floor* is the time of these two alone.
+# How fast can it be at best? Each step needs two matrix products: one for the logits,
+# one for the gradient. The *floor* is the time of these two alone.
 
 
 def select(x, y, indices):  # the same as x[indices], y[indices], but faster
@@ -144,8 +145,9 @@ def select(x, y, indices):  # the same as x[indices], y[indices], but faster
 
 
 class BatchDataset(TensorDataset):
-    def __getitems__(self, indices):
-        return select(*self.tensors, torch.tensor(indices))
+    def __getitems__(self, indices):  # a list of 64 numbers
+        x, y = self.tensors
+        return select(x, y, torch.tensor(indices))
 
 
 def without_loader(model):
@@ -173,7 +175,7 @@ def floor():
 pil = ImageDataset(train_x, train_y), ImageDataset(test_x, test_y)
 tensor = TensorDataset(train_x, train_y), TensorDataset(test_x, test_y)
 batch = BatchDataset(train_x, train_y), BatchDataset(test_x, test_y)
-rungs = {
+loops = {
     "image by image": lambda model: with_loaders(model, *pil),
     "images as tensors": lambda model: with_loaders(model, *tensor),
     "a batch in one call": lambda model: with_loaders(model, *batch, collate_fn=tuple),
@@ -184,19 +186,19 @@ rungs = {
 # %%
 # Training
 # --------
-# Each loop trains its own copy of the model, on the same batches. They take turns: if
-# the machine has other work for a while, all of them are slower.
+# Each loop trains its own copy of the model, on the same batches. In each epoch all run
+# one after the other: if the machine has other work for a while, all are slower.
 
 torch.manual_seed(args.seed)
 model = nn.Linear(784, 10).to(device)
-models = {name: copy.deepcopy(model) for name in rungs}
-metrics, times = {}, {name: [] for name in [*rungs, "floor"]}
+models = {name: copy.deepcopy(model) for name in loops}
+metrics, times = {}, {name: [] for name in [*loops, "floor"]}
 for _ in range(args.epochs):
     state = torch.get_rng_state()
-    for name, rung in rungs.items():
+    for name, loop in loops.items():
         torch.set_rng_state(state)  # the same random batches for each loop
         start = time.perf_counter()
-        metrics[name] = rung(models[name])
+        metrics[name] = loop(models[name])
         times[name].append(time.perf_counter() - start)
     start = time.perf_counter()
     floor()
@@ -214,8 +216,11 @@ for name, trained in models.items():
     print(f"{name:20} train loss {metrics[name][0]:.6f}, weights {apart:.1e} apart")
 
 # %%
-# At most the rounding differs. Now the times, each a median over the epochs. Which
-# change helped most?
+# At most the rounding differs. Now the times, each a median over the epochs.
+#
+# .. guess::
+#
+#    Which of the four changes helps most?
 
 median = {name: np.median(seconds) for name, seconds in times.items()}
 for name, seconds in median.items():
@@ -231,11 +236,9 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Other means
 # -----------
-# ``benchmarks/README.md`` has more, measured in November 2026 on an AMD EPYC. A second
-# thread took 12 % off the time of the last loop; on a busy machine the loop was slower.
-# ``torch.compile`` makes one function of many calls. It needs a C++ compiler, and
-# seconds before the first step. For single steps of this loop it took 1.8 times as
-# long. Sixteen steps in one call, with the gradient by hand, came close to the floor.
+# ``benchmarks/README.md`` has measurements of other means, from November 2026 on an AMD
+# EPYC. A second thread took 12 % off the time of the last loop. ``torch.compile`` makes
+# one function of many calls. For single steps of this loop it took 1.8 times as long.
 # *Mixed precision* (``torch.autocast``) multiplies matrices with 16 bits. Model and
 # loss took 1.9 times as long with it: the matrices are small here.
 
@@ -251,8 +254,9 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Try it
 # ------
-# 1. *Predict.* With batches of 512, how many times as fast as the first loop is the one
-#    with no DataLoader? Write it down, then run
+# 1. *Predict.* With batches of 512, is the loop with no DataLoader more or less times
+#    as
+#    fast as the first one than with 64? Write it down, then run
 #    ``python examples/faster_training.py --batch-size 512``. The training loss is
 #    higher now: why?
 # 2. *Change.* In ``without_loader`` replace

@@ -56,7 +56,7 @@ print("x", x.shape, x.dtype, "y", y.shape, y.dtype)
 # -----
 # Most models are a ``class``. ``__init__`` creates the layers; its first line prepares
 # ``nn.Module`` for them. ``forward`` computes the output. Do not call it: call
-# ``model(x)``, which calls ``forward``.
+# ``model(x)``, which calls ``forward``, and also what tools attach to a model.
 
 
 class Line(nn.Module):

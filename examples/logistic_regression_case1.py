@@ -118,9 +118,10 @@ save_figure(fig, args.output / "logistic_regression_case1.png")
 # There is no best weight
 # -----------------------
 # If all points are right, a weight and a bias twice as large give a smaller loss. So
-# from then on the weight grows, and the loss comes closer and closer to 0. scikit-learn
-# adds a *penalty* to the sum of the losses: half the square of the weight. The mean is
-# a quarter of the sum, so to the mean add an eighth. Then both find the same numbers.
+# the weight grows without a limit, and the loss comes closer and closer to 0.
+# scikit-learn adds a *penalty* to the sum of the losses: half the square of the weight.
+# The mean is a quarter of the sum, so to the mean add an eighth. Then both find the
+# same numbers.
 
 print(f"loss {loss_fn(logits, y):.3f}, twice w and b: {loss_fn(2 * logits, y):.3f}")
 print(f"weight {model.weight.item():.3f}, bias {model.bias.item():.3f}")

@@ -186,6 +186,8 @@ mistakes("on the test rows", p[test] > threshold, truth)
 # of its rows c times in the loss. The logit of a bias alone rises by exactly log c, the
 # logits here by about log c on average. Without a weight, a threshold of 1 / (1 + c),
 # here 0.3, gives nearly the same predictions. But a weight makes p too high.
+# (``CrossEntropyLoss`` takes a ``weight`` for each class; a ``WeightedRandomSampler``
+# draws rare rows more often.)
 
 c, logits = torch.tensor(7 / 3), []
 for function in [loss_fn, nn.BCEWithLogitsLoss(pos_weight=c)]:

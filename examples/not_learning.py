@@ -113,10 +113,12 @@ examine("healthy")
 # - ``other model``: in a notebook, the cell with the model was run again. The optimizer
 #   still holds the parameters of the old model, so the weights do not change. Put both
 #   into one cell.
-# - ``softmax``: ``CrossEntropyLoss`` has its own softmax. Here it takes that of numbers
-#   from 0 to 1, so the loss cannot fall below log(1 + 9 / e) = 1.461.
+# - ``softmax``: ``CrossEntropyLoss`` has its own softmax. Here its inputs are from 0 to
+#   1: at best 1 for the right class, and nine times 0. So the loss cannot fall below
+#   log(1 + 9 / e) = 1.461.
 # - ``listed``: a module does not find layers in a list. Use ``nn.ModuleList``. (If it
-#   finds none, the error is ``optimizer got an empty parameter list``.)
+#   finds none, or ``__init__`` is misspelt, the error is ``optimizer got an empty
+#   parameter list``.)
 
 
 def other_model():
@@ -148,10 +150,10 @@ def listed():
 # %%
 # Mistakes in the step
 # --------------------
-# ``backward()`` needs the *graph*: the record of how a loss was computed from the
-# parameters. ``detach()``, ``no_grad()`` and ``torch.tensor(...)`` return numbers
-# without it. Then ``backward()`` stops with the error ``element 0 of tensors does not
-# require grad and does not have a grad_fn``.
+# ``backward()`` needs the graph of the loss (see error messages). ``detach()``,
+# ``no_grad()`` and ``torch.tensor(...)`` return numbers without it. Then ``backward()``
+# stops with the error ``element 0 of tensors does not require grad and does not have a
+# grad_fn``.
 #
 # - ``silenced``: many recommend ``loss.requires_grad_()``. The error is gone, but no
 #   parameter is in the graph of this loss. Remove ``detach()`` instead.
@@ -182,8 +184,8 @@ def zeroed(model, optimizer, x, y):
 #   both: ``x[order], y[order]``.
 # - ``broadcast``: predictions are (n, 1), labels (n,). ``==`` compares each prediction
 #   with each label (linear regression 2), so the sum is too large. With ``.mean()`` it
-#   is near 0.1, as by guessing. (An accuracy of 0? ``max(dim=1)[0]`` is the largest
-#   logit, ``[1]`` its index.)
+#   is near 0.1, as by guessing. (If it is 0, look for ``max(dim=1)[0]``: that is the
+#   largest logit, ``[1]`` its index.)
 
 
 def broadcast(logits, y):
@@ -195,7 +197,7 @@ def broadcast(logits, y):
 # ------
 # .. guess::
 #
-#    Which answers does each mistake change? With which does the loss fall?
+#    Choose one mistake. Which of its seven answers change, and does its loss fall?
 
 examine("other model", start=other_model)
 examine("softmax", start=softmax)
@@ -213,9 +215,10 @@ ax.legend()
 save_figure(fig, args.output / "not_learning.png")
 
 # %%
-# Each mistake changes an answer. Where no parameter moves, the loss stays the same to
-# the last digit. With the other four it falls, even with ``shuffled``: the network
-# memorises wrong labels. So a falling loss does not show that all is well.
+# Each mistake changes an answer. With ``other model``, grad is 4, since ``backward()``
+# works, but ``step()`` moves the old model. Where no parameter moves, the loss stays
+# the same to the last digit. With the other four it falls, even with ``shuffled``: the
+# network memorises wrong labels. So a falling loss does not show that all is well.
 
 # %%
 # ``total += loss``
@@ -273,8 +276,9 @@ compare("losses of the repaired copy", yours, losses["healthy"])
 # 1. 79,510 and 1,010: ``listed`` has only the parameters of its last layer.
 # 2. None. The exponentials of what ``LogSoftmax`` returns have the sum 1, so
 #    ``CrossEntropyLoss``, which subtracts the logarithm of their sum, subtracts 0.
-# 3. ``first`` is 500 times too small, and the loss hardly falls. It is a mean already,
-#    and ``/ len(y)`` divides it again. So the steps are 500 times too small, too::
+# 3. ``first`` is 500 times too small: the loss is a mean already, and ``/ len(y)``
+#    divides it again. So the steps are too small, too, and ``new`` is that of a network
+#    that has hardly learned. (``ten`` is small because it is divided, too.) ::
 #
 #        def repaired(model, optimizer, x, y):
 #            loss = loss_fn(model(x), y)

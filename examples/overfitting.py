@@ -109,7 +109,7 @@ save_figure(fig, args.output / "overfitting.png")
 # Even the true weights have an expected error of 1. A training loss far below 1 means
 # that the model has fitted the noise of its rows, too: 80 weights for 100 rows are
 # enough. A model that has learned noise *overfits*. To see this, you need no true
-# weights: the validation loss rises while the training loss falls.
+# weights: look whether the validation loss rises while the training loss falls.
 
 # %%
 # Early stopping

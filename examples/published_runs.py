@@ -1,8 +1,8 @@
 r"""
-Published runs: a tutorial of 2018, to the digit
-================================================
+Published runs: a tutorial of 2018, repeated
+============================================
 
-A tutorial of 2018 printed the losses of its training runs. This collection grew out of
+A tutorial of 2018 printed the losses of its training runs. This collection began with
 it (README, *Credits*). Does PyTorch give the same losses today, and what do you have to
 know to get them? Four of its runs are trained again here, with each loss beside the
 printed one. Then its loop for Fashion-MNIST shows what a seed does, and what it does
@@ -13,8 +13,7 @@ not do. Afterwards you can list what somebody else needs to repeat your result.
 # Setup
 # -----
 # There is no option ``--seed``: the seed is part of what is repeated. ``--sample``
-# takes the small sample of Fashion-MNIST. A result needs the version of PyTorch beside
-# it.
+# takes the small sample of Fashion-MNIST. The version of PyTorch is part of a result.
 
 import copy
 import json
@@ -135,7 +134,7 @@ for value, in_2018 in published[name]["predictions"].items():
 # ---------------------
 # The same result needs the same data. The tutorial's diabetes table is not the usual
 # one. Each column is scaled to [-1, 1] by its smallest and largest value, with three
-# oddities:
+# peculiarities:
 #
 # - Nine rows are missing: those in which a scaled value is exactly 0.
 # - Every -1 has become 0, the middle of the range: an age of 21 has become 51.
@@ -153,7 +152,8 @@ print(f"{len(x)} of {len(features)} rows, share of ones {y.mean():.5f}")
 # %%
 # This model has 87 parameters, and the tutorial printed 20 numbers of the run. So its
 # start cannot be computed from them. The start in the file was found by a search for
-# one that gives these numbers. Other starts give them, too.
+# one that gives these numbers. Other starts give them, too: here the agreement shows
+# only that there is such a start.
 
 name = "logistic_regression_case2"
 model = nn.Sequential(
@@ -266,6 +266,10 @@ for epoch in range(1, args.epochs + 1):
 # ``DataLoader`` and without a seed: as a loop over rows of a tensor. Then the same loop
 # runs with one thing changed: another order, or another start. The printed number is
 # the largest difference of a training loss, relative to the loss of the run above.
+#
+# .. guess::
+#
+#    Which changes the losses more, another order or another start?
 
 
 def tensor_loop(model, order):
@@ -294,14 +298,14 @@ for name, losses in repeats.items():
     print(f"{name:25}  {abs(losses / loader_losses - 1).max():.1e}")
 
 # %%
-# Only where both are the same, the losses agree up to rounding.
+# The losses agree up to rounding only if start and order are the same.
 
 # %%
 # What a seed does not fix
 # ------------------------
 # A seed fixes a sequence of random numbers, not what they are used for. The model takes
-# the first ones. Then each pass through a ``DataLoader`` takes some, also through the
-# test images, which are not shuffled. So the test pass is part of the recipe: without
+# the first ones. Each pass through a ``DataLoader`` takes some, too, even one that is
+# not shuffled. So the test pass is part of the recipe: without
 # it, the second epoch of training has another order. Here are the first images of two
 # epochs, with the test pass between them and without it.
 
@@ -326,5 +330,17 @@ for test_pass in (True, False):
 #   epochs. With batches, the order of the rows counts as well.
 # - A seed can stand for start and order, as long as the program draws its random
 #   numbers in the same sequence. Everything that draws is part of the recipe.
-# - Put beside a result what it needs: code, data, seed and the version of PyTorch.
-#   Compare with a tolerance, such as 1e-5: the last digits are rounded.
+# - Publish with a result: code, data, seed and the version of PyTorch. Allow a small
+#   difference, such as 1e-5: the last digits are rounded.
+
+# %%
+# Where to go next
+# ----------------
+# This was the last lesson. `Learn the Basics
+# <https://docs.pytorch.org/tutorials/beginner/basics/intro.html>`__ is PyTorch's own
+# first course; `transfer learning
+# <https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html>`__ takes
+# a network that has seen a million images; `Distributed
+# <https://docs.pytorch.org/tutorials/distributed.html>`__ is for many GPUs; `d2l.ai
+# <https://d2l.ai>`__ is a book with code; `fast.ai <https://course.fast.ai>`__ begins
+# with projects; `Hugging Face <https://huggingface.co/learn>`__ is on language models.

@@ -35,11 +35,11 @@ paths = [Path(name) for name in args.images] or samples
 # %%
 # Data
 # ----
-# A model expects inputs like those of its training: here 28 x 28 pixels, the article in
-# the middle, light on black. `prepare` makes such a tensor from a file. It cuts off the
-# empty margin, stretches the values (the background becomes 0, the lightest pixel 1),
-# and scales the longer side to 28 pixels. An image darker than its border is inverted
-# first. The background must be plain: shadows and other objects stay.
+# A model expects inputs like those of its training: here 28 x 28 pixels, the article of
+# clothing in the middle, light on black. `prepare` makes such a tensor from a file. It
+# cuts off the margin, rescales the values (the background becomes 0, the lightest pixel
+# 1), and scales the longer side to 28 pixels. An image darker than its border is
+# inverted first. The background must be plain: shadows and other objects stay.
 
 images, inputs = [], []
 for path in paths:
@@ -95,10 +95,11 @@ for i, path in enumerate(paths):
 # A model takes a batch. One image alone is a batch of one, with the shape (1, 784).
 # Without the first axis the ten logits have the shape (10,), and ``softmax(dim=1)``
 # finds no axis 1. ``[None]`` adds the first axis; so does ``unsqueeze(0)``. In eval
-# mode the answer for one image is the one that it has in the batch. In train mode
-# *batch normalisation* (``nn.BatchNorm2d``) subtracts the mean of the batch; in eval
-# mode, an average from the training. After few batches this average can be far off, and
-# eval mode worse: train longer, do not delete ``eval()``.
+# mode the other images of a batch do not matter.
+#
+# In train mode they can. *Batch normalisation* (``nn.BatchNorm2d``) subtracts the mean
+# of the batch then, and in eval mode an average from the training. After few batches
+# this average can be wrong, and eval mode worse: train longer, keep ``eval()``.
 
 one = x[0].flatten()
 try:
@@ -117,9 +118,10 @@ answer("one image", x[0])
 # %%
 # Which pixels decided?
 # ---------------------
-# A logit is a sum over the pixels, weight times pixel, plus a bias. So is a difference
-# of two logits, with the difference of two weights. The last column shows its terms for
-# the first two classes: red pixels count for the first class, blue ones for the second.
+# A logit is a sum over the pixels, weight times pixel, plus a bias. So is the
+# difference of two logits, with the difference of their weights. For the two most
+# probable classes, the last column shows that difference times each pixel: red pixels
+# count for the first class, blue ones for the second.
 
 weight = model.weight.detach().reshape(10, 28, 28)
 terms = (weight[classes[:, 0]] - weight[classes[:, 1]]) * x  # shape (n, 28, 28)
@@ -139,8 +141,9 @@ save_figure(fig, args.output / "use_saved_model.png")
 
 # %%
 # The model that comes with the lesson says that the trousers are a dress. The legs
-# touch, and the light pixels between them are red. Are they the cause? Change only
-# them: make them black. For comparison, make as many pixels of the left leg black.
+# touch, and the pixels between them, light on the left, are red on the right: they
+# count for the dress. Are they the cause? Change only them: make them black. For
+# comparison, make as many pixels of the left leg black.
 #
 # .. guess::
 #
@@ -161,17 +164,17 @@ answer("black on the left leg", leg)
 # .. interactive:: draw
 
 # %%
-# Sure, and wrong
-# ---------------
+# Nearly 1, and wrong
+# -------------------
 # The ten probabilities add up to 1 for any image: the model cannot say "none of these".
-# Here are the T-shirt from `prepare`, three copies of it that undo one step each, and
-# an image without an article.
+# Here are the T-shirt from `prepare`, then without its inversion and without its
+# rescaling, the boot not in the middle, and an image without an article.
 
 tshirt = prepare(samples[1])[1]
 answer("T-shirt", tshirt)
-answer("dark on white", 1 - tshirt)
-answer("pale", 0.12 * tshirt)
-answer("five pixels to the left", tshirt.roll(-5, dims=1))
+answer("T-shirt, dark on white", 1 - tshirt)
+answer("T-shirt, pale", 0.12 * tshirt)
+answer("boot, five pixels down", prepare(samples[0])[1].roll(5, dims=0))
 answer("all white", torch.ones(28, 28))
 
 # %%
@@ -186,7 +189,8 @@ answer("all white", torch.ones(28, 28))
 # %%
 # Try it
 # ------
-# 1. *Predict.* Photograph three articles of clothing, each on a plain background that
+# 1. *Predict.* Photograph (or draw) three articles of clothing, each on a plain
+#    background that
 #    is lighter or darker, one of them lying on its side. Write down for each what the
 #    model will say. Then run
 #    ``python examples/use_saved_model.py one.jpg two.jpg three.jpg``. Which are right?
@@ -209,9 +213,11 @@ compare("prepared by hand", yours, trousers)
 # 1. The one on its side is most likely wrong: nearly all training images are upright.
 #    The four samples, turned by 90 degrees to the left, are all wrong. If the article
 #    is small or not in the middle, `prepare` kept a shadow or another object, too.
-#    T-shirts, shirts, pullovers and coats are often mixed up, also in the test images.
-# 2. The boot. In the training images nearly all boots point to the left. T-shirt, bag
-#    and trousers look nearly the same in the mirror; the trousers stay a dress.
+#    Nearly all shoes of the training images point to the left: mirror yours, and try
+#    again. T-shirts, shirts, pullovers and coats are often mixed up, also in the test
+#    images.
+# 2. The boot: it now points to the right. T-shirt, bag and trousers look nearly the
+#    same in the mirror; the trousers stay a dress.
 # 3. The background is the lightest pixel, the article is darker::
 #
 #        yours = pale.max() - pale

@@ -76,7 +76,7 @@ def test_words_of_the_pages():
     words = {row.label for row in ROWS.values()}
     for texts in [*WORDS.values(), TEXTS]:
         words |= set(texts.values())
-    for path in [*ROOT.glob("docs/_templates/*"), *ROOT.glob("docs/*.py")]:
+    for path in [*ROOT.glob("docs/_templates/**/*.html"), *ROOT.glob("docs/*.py")]:
         words |= set(re.findall(r'\b_\("(.+?)"\)', path.read_text("utf-8")))
     done = polib.pofile(str(CATALOGUE.with_name("sphinx.po")))
     assert words - {entry.msgid for entry in done.translated_entries()} == set()

@@ -4,29 +4,17 @@ import runpy
 import signal
 import sys
 import time
-from subprocess import PIPE, Popen, run
+from subprocess import PIPE, Popen
 
 import pytest
 import torch
 
 from checkpoint import load
 from common import pick_device
-from conftest import NAMES, ROOT, environment, error_line, fails, script
+from conftest import NAMES, error_line, fails, script
 
 LINEAR, LOGISTIC = "linear_regression_case3", "logistic_regression_case3 --sample"
 RESUMED = "distributed_logistic_regression --sample"
-PARSE = "import cli; args = cli.parse_args('T', epochs=7, output=cli.Path())\n"
-SCRIPT = f"""
-import signal, sys
-signal.signal(signal.SIGINT, lambda *_: print("mine", sys.argv, lesson.args.epochs))
-import common, lesson
-{PARSE}
-signal.raise_signal(signal.SIGINT)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-{PARSE}
-try: signal.raise_signal(signal.SIGINT)
-except BaseException: pass
-"""
 
 
 @pytest.mark.parametrize(
@@ -109,17 +97,6 @@ def test_control_c(output, line):
     assert ("--resume" in stderr) == (RESUMED in line)
     left = [path for path in output.glob("[!.]*") if path.suffix != ".png"]
     assert [load(path) and path for path in left] == [checkpoint] * (RESUMED in line)
-
-
-def test_a_script_of_one_s_own(tmp_path):
-    """It keeps its Ctrl-C and command line; no library swallows that of a lesson."""
-    (tmp_path / "main.py").write_text(SCRIPT)
-    (tmp_path / "lesson.py").write_text(PARSE)
-    command = [sys.executable, "main.py", "--epochs", "3"]
-    env = environment(PYTHONPATH=str(ROOT / "examples"))
-    done = run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr.count("\n")) == (130, 1)
-    assert done.stdout == "mine ['main.py', '--epochs', '3'] 7\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as Linux has it")

@@ -35,7 +35,7 @@ MESSAGES = [  # what all versions from 2.10 to 2.15 say, in the order of the les
 @SEEDS
 def test_messages(lesson, seed):
     """Each is printed as lines of their own, after which another line begins."""
-    start = r"^(?=\w+(?:Error|Warning): |    mended|\S+ +-> |loss)"
+    start = r"^(?=\w+(?:Error|Warning): |    repaired|\S+ +-> |loss)"
     parts = re.split(start, lesson(NAME, "--seed", seed).out, flags=re.M)
     found = [" ".join(part.split()) for part in parts if re.match(r"\w+[rg]: ", part)]
     for message, pattern in zip(found, MESSAGES, strict=True):
@@ -44,7 +44,7 @@ def test_messages(lesson, seed):
 
 @SEEDS
 def test_numbers(lesson, seed):
-    """Of the mended lines, and what they must be: both are NumPy's."""
+    """Of the repaired lines, and what they must be: both are NumPy's."""
     run = lesson(NAME, "--seed", seed)
     v = run.vars
     weight, bias = (p.detach().double().numpy() for p in v["model"].parameters())
@@ -53,7 +53,7 @@ def test_numbers(lesson, seed):
     loss = -log_softmax(logits, 1)[np.arange(8), y].mean()
     exact = [loss, point, softmax(logits, 1)[0, 9], *[loss] * 4, np.log(2)]
     exact += [logits[0, 9], 2, 0.5, loss, loss]
-    pairs = np.array(re.findall(r"mended: (.+), must be (.+)", run.out), float)
+    pairs = np.array(re.findall(r"repaired: (.+), must be (.+)", run.out), float)
     assert pairs == pytest.approx(np.array([exact, exact]).T, abs=2e-4)
     once = (softmax(logits, 1) - np.eye(10)[y]).T @ x / 8
     assert v["once"].detach().numpy() == pytest.approx(once, abs=1e-5)
@@ -92,7 +92,7 @@ def test_tasks(lesson, output):
     assert model(v["pictures"][0:1].flatten(1)).equal(model(x[:1]))
     change = "again.backward()\nprovoke", "again.backward(retain_graph=True)\nprovoke"
     out = run_changed(NAME, output, change).out
-    assert "no message: None\n    mended: 3.0000, must be 2.0000\n" in out
+    assert "no message: None\n    repaired: 3.0000, must be 2.0000\n" in out
     new, gradients = nn.Linear(784, 10), []
     loss = loss_fn(new(x), y)  # above a training loop
     for _ in range(2):

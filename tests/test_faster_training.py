@@ -145,17 +145,14 @@ def test_benchmark(path):
     subprocess.run([sys.executable, path, *options], env=environment(), check=True)
 
 
-def proof(run):  # as printed
-    return np.array(re.findall(r"loss (\S+), weights (\S+) apart", run.out), float).T
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_answers(output, seed):
     literals = re.findall("``(.+?)``", TRY_IT)
     first = "def without_loader(model):\n    parts = "
     change = [first + text for text in literals[2:4]]
     run = run_changed(NAME, output, change, literals[4], "--seed", seed)
-    losses, weights = proof(run)
+    found = re.findall(r"loss (\S+), weights (\S+) apart", run.out)  # as printed
+    losses, weights = np.array(found, float).T
     assert np.flatnonzero(weights > 1e-6).tolist() == [3]
     assert weights[3] > 0.01
     assert abs(losses - losses[0]).max() < 1e-3
