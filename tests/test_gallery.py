@@ -227,7 +227,7 @@ def test_every_page(browser, html):
         assert figures
         assert all(len(figure.get_attribute("alt")) > 20 for figure in figures)
         assert links(browser, ".highlight a[href*='docs.pytorch.org']")
-        assert links(browser, ".highlight a[href*='modules.html#c']")
+        assert links(browser, ".highlight a[href*='#cli.parse_args']")
         article = browser.find_element(By.TAG_NAME, "article")
         text = article.get_attribute("textContent")  # also of what is folded
         assert not re.search("Go to the end|Gallery generated|\nsaved .*png", text)
