@@ -98,8 +98,8 @@ def lesson(tmp_path_factory):
 
 @pytest.fixture
 def output(tmp_path):
-    """The folder that `start` writes to."""
-    return tmp_path / "outputs"
+    """The folder that `start` writes to, with a name as people have it."""
+    return tmp_path / "我的 outputs"
 
 
 def command(name, output, *argv):

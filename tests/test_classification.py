@@ -1,5 +1,3 @@
-"""Classification: each claim of its prose and answers, by NumPy and SciPy."""
-
 import re
 from unittest.mock import Mock
 

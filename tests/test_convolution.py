@@ -1,5 +1,3 @@
-"""Convolution: its numbers by NumPy, SciPy and other code; runs that were killed."""
-
 import re
 import shutil
 import subprocess

@@ -128,7 +128,6 @@ def test_distributed_sampler():
     sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
     orders = [[*sampler], [*sampler], sampler.set_epoch(1) or [*sampler]]
     assert orders[0] == orders[1] != orders[2]
-    assert len(orders[0]) == 2000
 
 
 @pytest.mark.slow
@@ -186,7 +185,6 @@ STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seco
 ENV = "import os; os.environ['{}'] = '{}'\n" + USE
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
-    ".checkpoint": (TWO, "--sample"),  # there is a folder of that name
     "eth99": (TWO, "", (USE, ENV.format("GLOO_SOCKET_IFNAME", "eth99"))),
     "--max-restarts": (TWO, "", (USE, ENV.format("TORCHELASTIC_MAX_RESTARTS", 1))),
     "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
@@ -196,7 +194,6 @@ FAULTS = {  # a word of the line, and what runs
 
 @pytest.mark.parametrize("word", ["--epochs", *map(late, [*FAULTS][1:])])
 def test_one_line(output, word):
-    (output / f"{NAME}.checkpoint").mkdir(parents=True)
     code, stderr = Run(output, *FAULTS[word]).end()
     assert (code, stderr.count("[rank")) == (1, 0)  # "[rank" marks a traceback
     ours = re.sub(r"^[IWE]\d{4} .*\n", "", stderr.partition("Traceback")[0], flags=re.M)

@@ -1,5 +1,3 @@
-"""Error messages: does each line fail as said, and is its number that of NumPy?"""
-
 import re
 
 import numpy as np

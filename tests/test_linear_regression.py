@@ -1,5 +1,3 @@
-"""Is every claim of the linear regression lessons true, by NumPy and scikit-learn?"""
-
 import re
 from pickle import UnpicklingError
 
