@@ -1,14 +1,11 @@
 """Do the pages of the gallery work in a browser, offline, on a screen and a phone?"""
 
-import functools
-import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from html import escape
 
@@ -21,7 +18,7 @@ from torch import nn
 import figures
 from alternatives import describe
 from common import evaluate, fit
-from conftest import NAMES, ROOT, quick
+from conftest import NAMES, ROOT, quick, serve
 from lessons import GLOSSARY, LESSONS, ROWS, in_short, introductions, section
 from test_use_saved_model import DAMAGED, save
 
@@ -72,17 +69,8 @@ def html(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(html):
-    """The address of a server of the gallery on this machine."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Handler, directory=html)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serve(html) as address:
+        yield address
 
 
 @pytest.fixture(params=SETTINGS)
