@@ -61,13 +61,6 @@ def test_numbers(lesson, seed):
     assert "\nno message: [0.5, 1.0]\n" in run.out
 
 
-def test_figure(lesson):
-    images = [ax.images[0].get_array() for ax in lesson(NAME).figures[0].axes]
-    assert [image.shape for image in images] == [(224, 28), (8, 784), (784, 10)]
-    for image in images[:2]:
-        assert (image.reshape(8, 784) == lesson(NAME).vars["x"].numpy()).all()
-
-
 def test_messages_that_only_the_prose_has():
     text = re.sub(r"\s+(# )?", " ", script(NAME).read_text("utf-8").lower())
     s = torch.sigmoid(torch.zeros(1, requires_grad=True))
