@@ -9,6 +9,9 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,8 +98,8 @@ def lesson(tmp_path_factory):
 
 @pytest.fixture
 def output(tmp_path):
-    """The folder that `start` writes to."""
-    return tmp_path / "outputs"
+    """The folder that `start` writes to, with a name as people have it."""
+    return tmp_path / "我的 outputs"
 
 
 def command(name, output, *argv):
@@ -133,6 +136,20 @@ def start(tmp_path, output):
             return process
 
         yield popen
+
+
+@contextlib.contextmanager
+def serve(folder):
+    """The address of a server of the files in ``folder``, on this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as s:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{s.server_port}/"
+        s.shutdown()
 
 
 def error_line(stderr, *words):

@@ -1,5 +1,3 @@
-"""Classification: each claim of its prose and answers, by NumPy and SciPy."""
-
 import re
 from unittest.mock import Mock
 
@@ -42,9 +40,6 @@ def test_data_and_the_best_rule(lesson, seed):
     for part, n in (("", 100), ("fresh_", 25_000)):
         x, y = run[f"{part}x"].numpy(), run[f"{part}y"].numpy()
         assert (y.reshape(n, 4) == [0, 0, 1, 1]).all()
-        noise = (x.reshape(n, 4, 2) - CENTRES).reshape(-1, 2)
-        assert noise.mean(axis=0) == pytest.approx(0, abs=5 / len(x) ** 0.5)
-        assert np.cov(noise.T) == pytest.approx(np.eye(2), abs=7 / len(x) ** 0.5)
     rule = ((x.prod(axis=1) < 0) == y).mean()
     assert rule == pytest.approx(BAYES, abs=0.0033)  # five standard errors
     assert [run["best_accuracy"], 0.9555] == pytest.approx([BAYES] * 2, abs=5e-5)

@@ -1,5 +1,3 @@
-"""A folder of images, its batches, their averages, and the file with workers."""
-
 import re
 import subprocess
 import sys

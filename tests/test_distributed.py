@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from peers import numpy_epoch
-from scipy.special import log_softmax
 from torch.nn.functional import one_hot
 from torch.utils.data import DistributedSampler
 
@@ -88,10 +87,8 @@ def check(output, lr=0.01, batch_size=1333, seed=0):
     for _ in ours:
         order = torch.randperm(len(y)).numpy()
         train_loss, _ = numpy_epoch(w, b, x, y, order, lr, batch_size)
-        log_p = log_softmax(test_x @ w.T + b, axis=1)
-        test_loss = -log_p[range(len(test_y)), test_y].mean()
-        accuracy = (log_p.argmax(axis=1) == test_y).mean()
-        theirs.append([train_loss, test_loss, accuracy])
+        test = numpy_epoch(w, b, test_x, test_y, np.arange(1000), lr=0)
+        theirs.append([train_loss, *test])
     assert (abs(ours - theirs) <= [1e-6, 1e-6, 1.1e-3]).all()  # accuracy: an image
     model = torch.load(output / f"{NAME}.pth")
     assert model["weight"].numpy() == pytest.approx(w, abs=1e-6)
@@ -128,7 +125,6 @@ def test_distributed_sampler():
     sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
     orders = [[*sampler], [*sampler], sampler.set_epoch(1) or [*sampler]]
     assert orders[0] == orders[1] != orders[2]
-    assert len(orders[0]) == 2000
 
 
 @pytest.mark.slow
@@ -186,7 +182,6 @@ STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seco
 ENV = "import os; os.environ['{}'] = '{}'\n" + USE
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
-    ".checkpoint": (TWO, "--sample"),  # there is a folder of that name
     "eth99": (TWO, "", (USE, ENV.format("GLOO_SOCKET_IFNAME", "eth99"))),
     "--max-restarts": (TWO, "", (USE, ENV.format("TORCHELASTIC_MAX_RESTARTS", 1))),
     "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
@@ -196,7 +191,6 @@ FAULTS = {  # a word of the line, and what runs
 
 @pytest.mark.parametrize("word", ["--epochs", *map(late, [*FAULTS][1:])])
 def test_one_line(output, word):
-    (output / f"{NAME}.checkpoint").mkdir(parents=True)
     code, stderr = Run(output, *FAULTS[word]).end()
     assert (code, stderr.count("[rank")) == (1, 0)  # "[rank" marks a traceback
     ours = re.sub(r"^[IWE]\d{4} .*\n", "", stderr.partition("Traceback")[0], flags=re.M)

@@ -1,5 +1,3 @@
-"""Logistic regression 3: its runs by NumPy, and what its prose says."""
-
 import re
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Model selection: each claim of its prose, by NumPy and SciPy, over several seeds."""
-
 import re
 
 import numpy as np

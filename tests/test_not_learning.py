@@ -1,5 +1,3 @@
-"""Does each mistake change its answers, and do the errors and cures hold?"""
-
 import math
 import re
 

@@ -86,9 +86,7 @@ def test_markdown(tmp_path):
     folded = "<details><summary>Answer 1</summary>\n\nSo:\n\n```\nx\n```\n\n</details>"
     answers = to_markdown("Answers\n-------\n1. So::\n\n       x\n")
     assert answers == f"Answers\n-------\n\n{folded}\n"
-    assert to_markdown("It is. ::\n\n    y\n") == "It is.\n\n```\ny\n```\n\n"
     assert to_markdown(".. guess::\n\n   Is it?\n") == "**Guess first:** Is it?\n"
-    assert to_markdown("Text.\n\n.. interactive:: bowl\n\nMore.") == "Text.\n\nMore."
     for lesson in LESSONS:
         cells = json.loads(notebook(lesson))["cells"]
         texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]

@@ -1,5 +1,3 @@
-"""Are the overfitting lesson's numbers those of NumPy's closed forms?"""
-
 import re
 
 import numpy as np

@@ -1,7 +1,6 @@
 """Is a saved file the old one or the new one, and a loaded one what was saved?"""
 
 import os
-import random
 import time
 from argparse import Namespace
 from functools import partial
@@ -143,23 +142,20 @@ def test_a_file_that_holds_something_else(capsys, load, zipped):
         fails(capsys, [PATH], load)
 
 
-@pytest.mark.parametrize("trials", [60, pytest.param(1000, marks=pytest.mark.slow)])
-def test_damaged_files(capsys, trials):
-    """Cut, or with one or more flipped bits: refused, or loaded as it was."""
+def test_damaged_files(capsys):
+    """Cut, or with a flipped bit: refused, or loaded as it was."""
     model, fresh = nn.Linear(500, 1), nn.Linear(500, 1)
     save_state_dict(model, PATH)
-    whole, rng = PATH.read_bytes(), random.Random(trials)
-    for trial in range(trials):
-        data = bytearray(whole if trial % 4 else whole[: rng.randrange(len(whole))])
-        for _ in range(trial % 4):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        PATH.write_bytes(data)
-        try:
-            load_state_dict(fresh, PATH)
-        except SystemExit:
-            error_line(capsys.readouterr().err, PATH)
-        else:  # the change was in a date or in padding
-            assert all(map(torch.equal, fresh.parameters(), model.parameters()))
+    whole = PATH.read_bytes()
+    for i in range(0, len(whole), 59):
+        for rest in (b"", bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :]):
+            PATH.write_bytes(whole[:i] + rest)
+            try:
+                load_state_dict(fresh, PATH)
+            except SystemExit:
+                error_line(capsys.readouterr().err, PATH)
+            else:  # the change was in a date or in padding
+                assert torch.equal(fresh.weight, model.weight)
 
 
 def test_seven_steps_are_three_and_four():

@@ -1,5 +1,3 @@
-"""Using a saved model: any image comes out as the model expects it, or as one line."""
-
 import numpy as np
 import pytest
 import torch
@@ -69,7 +67,6 @@ def test_any_image_as_the_model_expects_it(tmp_path, name):
     assert 260 < max(image.size) <= 400
     assert image.height > image.width
     assert abs(seen.numpy() - SHAPE).mean() < 0.07
-    assert seen.max() > 0.9
 
 
 @pytest.mark.parametrize("scale", [1, 50])  # 50: as large as a photograph
@@ -122,8 +119,6 @@ def test_samples_and_terms_by_numpy(lesson):
 
 def test_batch_normalisation_in_train_mode_depends_on_the_batch():
     x, layer = torch.tensor(X[:64, None] / 255).float(), torch.nn.BatchNorm2d(1)
-    assert layer(x).mean().item() == pytest.approx(0, abs=1e-5)
-    assert layer.running_mean.item() == pytest.approx(x.mean().item() / 10)  # far off
     assert (layer(x)[:1] - layer(x[:1])).abs().max() > 0.1
     layer.eval()
     assert torch.allclose(layer(x)[:1], layer(x[:1]))

@@ -61,7 +61,6 @@ def test_task(capsys, output, name):
         ([[3, -1]], "shape (1, 2), not (2,)"),
         (3, "shape (), not (2,)"),
         ("3x - 1", "cannot be compared"),
-        ([3, [1]], "cannot be compared"),
     ],
 )
 def test_compare(capsys, yours, verdict):
@@ -69,8 +68,6 @@ def test_compare(capsys, yours, verdict):
     assert capsys.readouterr().out.startswith(f"line: {verdict}")
 
 
-def test_compare_scales_from_1_on(capsys):
-    for yours, reference in ((100.0009, 100), (1e-3, 0), (1e-6, 0)):
-        compare("number", yours, reference)
-    words = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["right", "differs", "right"]
+def test_compare_with_zero(capsys):
+    compare("number", 1e-6, 0)
+    assert capsys.readouterr().out == "number: right\n"
