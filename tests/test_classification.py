@@ -9,7 +9,6 @@ from scipy.stats import norm
 from conftest import SEEDS, run_changed
 
 NAME = "classification"
-CENTRES = np.array([(2, 2), (-2, -2), (2, -2), (-2, 2)], dtype="f4")
 BAYES = norm.cdf(2) ** 2 + norm.cdf(-2) ** 2  # noise changes no sign, or both
 
 
@@ -59,7 +58,6 @@ def test_result_and_regions(lesson, seed):
 
 @SEEDS
 def test_models_without_the_relu(lesson, seed):
-    """About half is right, with a probability of about 1/2."""
     run = lesson(NAME, "--seed", seed)
     lines = re.findall(r"^(?:one|two) layers?: .*", run.out, re.M)
     for line, name in zip(lines, ("linear", "stacked"), strict=True):

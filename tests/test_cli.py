@@ -33,10 +33,6 @@ def test_bad_options(lesson, capsys, line, option, values, code):
         fails(capsys, [option], lesson, *line.split(), option, value, code=code)
 
 
-def test_a_rate_that_is_too_large(lesson, capsys):
-    fails(capsys, ["1e+37"], lesson, LINEAR, "--lr", "1e38")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_short_and_names_the_options(monkeypatch, capsys, name):
     monkeypatch.setattr(sys, "argv", [str(script(name)), "--help"])

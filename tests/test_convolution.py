@@ -30,7 +30,6 @@ def seen(lesson, request):
 
 
 def logits(state, x):
-    """By NumPy, from the parameters of a convolution."""
     weights = [p.numpy().astype(float) for p in state.values()]
     x = x.reshape(-1, 1, 28, 28).numpy().astype(float)
     for w, b in zip(weights[::2], weights[1::2], strict=True):

@@ -51,13 +51,8 @@ def test_the_run_by_numpy(seen):
     assert np.array(printed[5:], float) == pytest.approx(train_losses, abs=1.5e-3)
 
 
-def test_images_and_batches(seen):
-    v = seen.vars
-    for k, ax in enumerate(seen.figures[0].axes):
-        assert ax.get_title() == f"{k}: {CLASSES[k]}"
-        image = torch.tensor(ax.images[0].get_array()).flatten()
-        assert (v["train_x"][v["train_y"] == k] == image).all(dim=1).any()
-    a, b = (torch.cat([y for _, y in v["train_loader"]]) for _ in range(2))
+def test_batches_are_shuffled(seen):
+    a, b = (torch.cat([y for _, y in seen.vars["train_loader"]]) for _ in range(2))
     assert not torch.equal(a, b)  # shuffled
 
 
@@ -119,7 +114,6 @@ def test_try_it_1(lesson):
 @SLOW
 @pytest.mark.parametrize("seed", [0, 1])
 def test_try_it_2_a_hidden_layer(lesson, output, seed):
-    """With all images."""
     line, network, part = re.findall(
         "``(.+?)``", script(NAME).read_text("utf-8").partition("*Change.*")[2]
     )[:3]

@@ -1,5 +1,3 @@
-"""The tasks to write: what is said of no lines, of the answer, and of a wrong one?"""
-
 import re
 from textwrap import dedent
 
