@@ -1,5 +1,3 @@
-"""Is the command line read as a reader expects, and does every end take one line?"""
-
 import runpy
 import signal
 import sys

@@ -230,10 +230,6 @@ def test_case3_stands_still(lesson, published):
         (printed,) = numbers(line + "(.+) raw, (.+) on z", run)
         assert printed == pytest.approx(two, abs=0.006)
     assert scaled.flat == pytest.approx(scaled.steep)
-
-
-def test_case3_report(lesson, published):
-    run, (raw, scaled, _) = lesson(CASE3), points3(published)
     moving = [np.array([0, -2.0])] * 2
     for _ in range(1999):
         step = raw.path(moving[-1], 0.02, 1)[1] - moving[-1]

@@ -1,5 +1,3 @@
-"""Is a saved file the old one or the new one, and a loaded one what was saved?"""
-
 import os
 import time
 from argparse import Namespace
