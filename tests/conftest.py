@@ -69,12 +69,10 @@ def run_changed(name, output, change, *argv):
 
 
 def slow_except(*names):
-    """The names of all lessons, as parameters of a test."""
     return [pytest.param(n, marks=[pytest.mark.slow] * (n not in names)) for n in NAMES]
 
 
 def quick(name):
-    """The options of a short run, as far as a lesson has them."""
     source, few = script(name).read_text("utf-8"), {"epochs": 2, "sample": True}
     return {key: few[key] for key in few if f"{key}=" in source}
 
@@ -102,12 +100,6 @@ def output(tmp_path):
     return tmp_path / "我的 outputs"
 
 
-def command(name, output, *argv):
-    """The command line with which a reader runs a lesson; warnings are errors."""
-    argv = [script(name), *usual(name, output), *argv]
-    return [sys.executable, "-W", "error", *map(str, argv)]
-
-
 def environment(**variables):
     """What a reader's shell may hold, without a screen."""
     odd = {"DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND", "PYTHONUNBUFFERED"}
@@ -123,8 +115,9 @@ def start(tmp_path, output):
     with contextlib.ExitStack() as stack:
 
         def popen(name, *argv, stdout=subprocess.PIPE, env=None):
+            argv = [script(name), *usual(name, output), *argv]
             process = subprocess.Popen(
-                command(name, output, *argv),
+                [sys.executable, "-W", "error", *map(str, argv)],
                 cwd=tmp_path,
                 env=env or environment(),
                 stdout=stdout,

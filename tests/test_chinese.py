@@ -1,5 +1,3 @@
-"""Is the Chinese edition complete, in step with the English one, and consistent?"""
-
 import re
 from collections import Counter
 
@@ -59,7 +57,6 @@ def test_characters():
 
 
 def test_glossary():
-    """One English term, one Chinese one."""
     assert len(GLOSSARY) == len(set(GLOSSARY.values())) > 40
     used = set()
     for entry in TRANSLATED:
@@ -99,7 +96,6 @@ def test_code_cells_are_equal(tmp_path, lesson):
 
 
 def test_readme():
-    """The Chinese README has the commands, numbers and links of the English one."""
     texts = [(ROOT / f"README{tag}.md").read_text("utf-8") for tag in ("", ".zh-CN")]
     for pattern in (
         r"^(?:make|python|pip|source|torchrun) [^#\n]*",

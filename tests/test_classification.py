@@ -9,7 +9,6 @@ from scipy.stats import norm
 from conftest import SEEDS, run_changed
 
 NAME = "classification"
-CENTRES = np.array([(2, 2), (-2, -2), (2, -2), (-2, 2)], dtype="f4")
 BAYES = norm.cdf(2) ** 2 + norm.cdf(-2) ** 2  # noise changes no sign, or both
 
 
@@ -58,18 +57,12 @@ def test_result_and_regions(lesson, seed):
 
 
 @SEEDS
-def test_models_without_the_relu(lesson, seed):
-    """About half is right, with a probability of about 1/2."""
+def test_models_without_the_relu_and_of_few_units(lesson, seed):
     run = lesson(NAME, "--seed", seed)
     lines = re.findall(r"^(?:one|two) layers?: .*", run.out, re.M)
     for line, name in zip(lines, ("linear", "stacked"), strict=True):
         assert numbers(line) == pytest.approx(fresh(run, run.vars[name]), abs=6e-4)
         assert numbers(line) == pytest.approx([0.5, np.log(2)], abs=0.03)
-
-
-@SEEDS
-def test_how_many_units(lesson, seed):
-    run = lesson(NAME, "--seed", seed)
     rows = re.findall(r"^units +(\d+):(.*)", run.out, re.M)
     seen = {int(width): numbers(text) for width, text in rows}
     assert [(n, len(seen[n])) for n in seen] == [(n, 5) for n in (1, 2, 3, 4, 10, 100)]

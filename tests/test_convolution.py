@@ -30,7 +30,6 @@ def seen(lesson, request):
 
 
 def logits(state, x):
-    """By NumPy, from the parameters of a convolution."""
     weights = [p.numpy().astype(float) for p in state.values()]
     x = x.reshape(-1, 1, 28, 28).numpy().astype(float)
     for w, b in zip(weights[::2], weights[1::2], strict=True):
@@ -60,9 +59,6 @@ def test_the_convolution_wins_and_loses_most(seen):
         assert losses["hidden layer"] + 0.02 < losses["linear"]
         assert seen.vars["best"] == "convolution"
         assert 0.871 < seen.vars["test_accuracy"] < 0.91
-
-
-def test_test_accuracy_by_numpy(seen):
     _, _, x, y = load_fashion_mnist(not seen.full, "cpu")
     state = seen.vars["models"][seen.vars["best"]].state_dict()
     z = np.concatenate([logits(state, part) for part in x.split(1000)])

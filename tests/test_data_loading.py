@@ -56,7 +56,6 @@ def test_losses_of_a_tensor_loop(lesson, seed):
 
 @pytest.mark.parametrize("size", [64, 250])
 def test_averages(lesson, size):
-    """By SciPy: the loss on all images, and the mean of the means of batches."""
     run = lesson(NAME, *["--batch-size", 250, "--epochs", 1] * (size == 250))
     v = run.vars
     weight, bias = (p.detach().numpy().astype(float) for p in v["model"].parameters())
@@ -72,7 +71,6 @@ def test_averages(lesson, size):
 
 
 def few_images(folder):
-    """Write 130 images of two classes."""
     for i in range(130):
         (path := folder / "images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.linear_gradient("L").resize((28, 28)).rotate(i).save(path / f"{i}.png")

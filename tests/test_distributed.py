@@ -1,5 +1,3 @@
-"""Are many processes one, and does a run survive the death of some of them?"""
-
 import functools
 import re
 import shutil
@@ -182,7 +180,6 @@ STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seco
 ENV = "import os; os.environ['{}'] = '{}'\n" + USE
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
-    "eth99": (TWO, "", (USE, ENV.format("GLOO_SOCKET_IFNAME", "eth99"))),
     "--max-restarts": (TWO, "", (USE, ENV.format("TORCHELASTIC_MAX_RESTARTS", 1))),
     "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
     "5000ms": (SLOW, "--sample", (INIT, f"{STUCK}; time.sleep(99 * dist.get_rank())")),

@@ -42,7 +42,6 @@ def test_messages(lesson, seed):
 
 @SEEDS
 def test_numbers(lesson, seed):
-    """Of the repaired lines, and what they must be: both are NumPy's."""
     run = lesson(NAME, "--seed", seed)
     v = run.vars
     weight, bias = (p.detach().double().numpy() for p in v["model"].parameters())

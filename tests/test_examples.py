@@ -1,5 +1,3 @@
-"""Does every lesson run as a reader runs it?"""
-
 import pytest
 
 from conftest import environment, quick, slow_except

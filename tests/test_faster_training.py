@@ -2,7 +2,6 @@ import copy
 import re
 import subprocess
 import sys
-from functools import partial
 from textwrap import dedent
 
 import ladder
@@ -54,22 +53,6 @@ def test_every_rung_is_the_published_loop(lesson, seed, batch_size):
         trained = copy.deepcopy(run.vars["model"])
         torch.set_rng_state(state)
         check(trained, [rung(trained) for _ in range(2)], expected, history)
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 64, 500])
-def test_every_step_against_numpy(seen, batch_size):
-    x, y, start = seen["train_x"][:500], seen["train_y"][:500], seen["model"]
-    torch.manual_seed(2)
-    data = x.double(), y, torch.randperm(500)
-    parameters = [p.detach().double().numpy() for p in start.parameters()]
-    metrics = peers.numpy_epoch(*parameters, *map(np.asarray, data), LR, batch_size)
-    steps = ladder.step_by_autograd, ladder.step_by_hand, ladder.step_in_place
-    trainers = [partial(ladder.by_steps, step, LR) for step in steps]
-    trainers += [partial(ladder.by_columns, scale, LR) for scale in (1, 1 / 255)]
-    for train, images in zip(trainers, [*[x] * 4, ladder.to_bytes(x)], strict=True):
-        model = copy.deepcopy(start)
-        torch.manual_seed(2)
-        check(model, train(model, images, y, batch_size), parameters, metrics)
 
 
 def recorded(heading):

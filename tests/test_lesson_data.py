@@ -1,5 +1,3 @@
-"""Is each table and each image read right, or refused in one line?"""
-
 import shutil
 from functools import partial
 

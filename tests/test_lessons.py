@@ -1,5 +1,3 @@
-"""What docs/lessons.py reads in the scripts: order, minutes, terms, "In short"."""
-
 import re
 
 import pytest
@@ -17,11 +15,6 @@ from lessons import (
     mentions,
     paragraphs,
 )
-
-
-def test_paragraphs_without_code():
-    found = paragraphs("Text, and code::\n\n    x\n\n- One,\n  longer.")
-    assert found == ["Text, and code::", "One, longer."]
 
 
 def test_builds_on_earlier_lessons():

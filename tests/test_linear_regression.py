@@ -78,7 +78,6 @@ def test_case1_words_beside_numbers(lesson, seed):
 
 
 def test_case1_the_rate_on_a_parabola(lesson):
-    """The weights, by NumPy and by the factors in the text."""
     run, x = lesson(CASE1), np.array([1.0, 2, 3])
     for rate, factor in ((0.01, 0.72), (0.03, 0.16), (0.055, -0.54), (0.075, -1.1)):
         assert 1 - 28 * rate == pytest.approx(factor)
@@ -140,7 +139,6 @@ def test_case2_lines(lesson, seed):
 
 
 def test_case2_words(lesson):
-    """Calls, memory, the traceback, the table and PyTorch's warning."""
     run = lesson(CASE2)
     model, x, weight = (run.vars[name] for name in ("model", "x", "weight"))
     assert f"[7.0, 0.0, 0.0], weight 7.0, copy {weight}\n" in run.out
@@ -198,7 +196,6 @@ def test_case2_three_faults(capsys, lesson):
 
 
 def points3(published):
-    """The fifteen points, raw and standardised, and how to standardise."""
     x, y = (published[CASE3][key] for key in ("inputs", "targets"))
     scaler = StandardScaler().fit(np.c_[x])
     return Problem(x, y), Problem(scaler.transform(np.c_[x]), y), scaler
@@ -233,11 +230,6 @@ def test_case3_stands_still(lesson, published):
         (printed,) = numbers(line + "(.+) raw, (.+) on z", run)
         assert printed == pytest.approx(two, abs=0.006)
     assert scaled.flat == pytest.approx(scaled.steep)
-
-
-def test_case3_report(lesson, published):
-    """Epochs and losses by NumPy."""
-    run, (raw, scaled, _) = lesson(CASE3), points3(published)
     moving = [np.array([0, -2.0])] * 2
     for _ in range(1999):
         step = raw.path(moving[-1], 0.02, 1)[1] - moving[-1]
@@ -256,7 +248,6 @@ def test_case3_report(lesson, published):
 
 
 def test_case3_files_and_adam(tmp_path, monkeypatch):
-    """Whole models, a file from a GPU, and Adam's first step."""
     path, net = tmp_path / "model.pth", type("Net", (nn.Linear,), {})
     monkeypatch.setitem(globals(), "Net", net)
     model = net(1, 5)

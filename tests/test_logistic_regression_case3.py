@@ -51,21 +51,19 @@ def test_the_run_by_numpy(seen):
     assert np.array(printed[5:], float) == pytest.approx(train_losses, abs=1.5e-3)
 
 
-def test_images_and_batches(seen):
-    v = seen.vars
-    for k, ax in enumerate(seen.figures[0].axes):
-        assert ax.get_title() == f"{k}: {CLASSES[k]}"
-        image = torch.tensor(ax.images[0].get_array()).flatten()
-        assert (v["train_x"][v["train_y"] == k] == image).all(dim=1).any()
-    a, b = (torch.cat([y for _, y in v["train_loader"]]) for _ in range(2))
-    assert not torch.equal(a, b)  # shuffled
-
-
-def test_rates(seen):
+def test_rates_and_batches(seen):
     loss = curves(seen)
     assert (np.diff([loss[rate] for rate in (0.0005, 0.005, 0.05)], axis=0) < 0).all()
     assert (np.diff([loss[0.0005], loss[0.005]]) < 0).all()
     assert sum(loss[0.5] > loss[0.05]) >= 3
+    first = re.search(r"epoch 1  loss (\S+)  validation loss (\S+)", seen.out)
+    assert float(first[1]) > float(first[2]) + 0.02  # it is measured on the way
+    v, x, y = seen.vars, seen.vars["test_x"], seen.vars["test_y"]
+    a, b = (torch.cat([y for _, y in v["train_loader"]]) for _ in range(2))
+    assert not torch.equal(a, b)  # shuffled
+    loader = torch.utils.data.DataLoader(list(zip(x, y, strict=True)), batch_size=999)
+    expected = v["test_loss"], v["test_accuracy"]
+    assert v["evaluate"](v["model"], loader) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_saved_model(seen):
@@ -94,18 +92,6 @@ def test_the_saved_model(seen):
     assert names == [CLASSES[k] for k in v["order"]]
 
 
-def test_the_training_loss_is_measured_on_the_way(seen):
-    first = re.search(r"epoch 1  loss (\S+)  validation loss (\S+)", seen.out)
-    assert float(first[1]) > float(first[2]) + 0.02
-
-
-def test_batches_count_by_their_size(seen):
-    v, x, y = seen.vars, seen.vars["test_x"], seen.vars["test_y"]
-    loader = torch.utils.data.DataLoader(list(zip(x, y, strict=True)), batch_size=999)
-    expected = v["test_loss"], v["test_accuracy"]
-    assert v["evaluate"](v["model"], loader) == pytest.approx(expected, rel=1e-5)
-
-
 def test_try_it_1(lesson):
     large = ["--batch-size", 1000]
     runs = [lesson(NAME, *SAMPLE, 0, *more).vars for more in ([], large)]
@@ -119,7 +105,6 @@ def test_try_it_1(lesson):
 @SLOW
 @pytest.mark.parametrize("seed", [0, 1])
 def test_try_it_2_a_hidden_layer(lesson, output, seed):
-    """With all images."""
     line, network, part = re.findall(
         "``(.+?)``", script(NAME).read_text("utf-8").partition("*Change.*")[2]
     )[:3]

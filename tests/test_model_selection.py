@@ -16,7 +16,6 @@ def logits(v, rows, key):
 
 
 def counts(out):
-    """Missed, of; false alarms, of: of each line that has them."""
     lines = re.findall(r": (\d+) of (\d+) missed.*; (\d+) of (\d+) false", out)
     return np.array(lines, dtype=int)
 

@@ -1,5 +1,3 @@
-"""Does each notebook run alone, in an empty folder, and write the files it brings?"""
-
 import json
 import re
 

@@ -59,8 +59,8 @@ def test_curves(lesson, seed):
 
 
 @SEEDS
-def test_early_stopping(lesson, seed):
-    """The copy is the best by validation, the alias the last model."""
+def test_cures(lesson, seed):
+    """The copy is the best by validation; weight decay is ridge; losses on new rows."""
     run = lesson(NAME, "--seed", seed)
     v, problem = run.vars, Problem(run.vars)
     assert "alias is the last model: True\nbest is the last model: False\n" in run.out
@@ -70,13 +70,16 @@ def test_early_stopping(lesson, seed):
     assert f"stopped in epoch {v['best_epoch'] + 100}; by" in run.out
     assert v["lowest"] == pytest.approx(by_validation.min(), rel=1e-4)
     assert weights(v["stopped"]) == pytest.approx(problem.path[best - 1], abs=5e-3)
-
-
-@SEEDS
-def test_weight_decay_is_ridge(lesson, seed):
-    run = lesson(NAME, "--seed", seed)
-    exact = Problem(run.vars).ridge(10)
-    assert weights(run.vars["decayed"]) == pytest.approx(exact, abs=1e-4)
+    assert weights(v["decayed"]) == pytest.approx(problem.ridge(10), abs=1e-4)
+    printed = re.findall(r"expected error (\d.+)$", run.out, re.M)
+    models, fresh = (
+        (v["stopped"], v["decayed"], v["dropped"][1]),
+        v["make_rows"](10_000),
+    )
+    for text, model in zip(printed, models, strict=True):
+        exact = problem.expected(weights(model))
+        assert float(text) == pytest.approx(exact, abs=1e-3)
+        assert v["loss_on"](*fresh, model) == pytest.approx(exact, rel=0.06)
 
 
 @SEEDS
@@ -103,19 +106,6 @@ def test_dropout(lesson, seed):
     assert problem.validation(w) < noisy - 0.5
     decayed = problem.ridge(100 * share * (problem.x**2).mean(0))
     assert trained == pytest.approx(decayed, abs=0.15)
-
-
-@SEEDS
-def test_expected_errors(lesson, seed):
-    """Those printed are the losses on fresh points."""
-    run = lesson(NAME, "--seed", seed)
-    v, fresh = run.vars, run.vars["make_rows"](10_000)
-    printed = re.findall(r"expected error (\d.+)$", run.out, re.M)
-    models = v["stopped"], v["decayed"], v["dropped"][1]
-    for text, model in zip(printed, models, strict=True):
-        exact = Problem(v).expected(weights(model))
-        assert float(text) == pytest.approx(exact, abs=1e-3)
-        assert v["loss_on"](*fresh, model) == pytest.approx(exact, rel=0.06)
 
 
 @SEEDS

@@ -1,5 +1,3 @@
-"""Are the published losses those of the lesson and of NumPy, and what do they need?"""
-
 import re
 
 import numpy as np

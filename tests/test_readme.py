@@ -1,5 +1,3 @@
-"""Is the README true? Its commands run, its numbers come out of runs."""
-
 import re
 import shlex
 import shutil

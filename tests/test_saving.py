@@ -1,5 +1,3 @@
-"""Is a saved file the old one or the new one, and a loaded one what was saved?"""
-
 import os
 import time
 from argparse import Namespace
@@ -26,14 +24,9 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def save_forever(model):
-    while True:
+def save_often(model, times):
+    for _ in range(times):
         model.weight.data += 1
-        save_state_dict(model, PATH)
-
-
-def save_often(model):
-    for _ in range(200):
         save_state_dict(model, PATH)
 
 
@@ -44,7 +37,7 @@ def test_kill_while_saving():
     nn.init.zeros_(model.weight)
     save_state_dict(model, PATH)
     for kill in range(20):
-        process = get_context("fork").Process(target=save_forever, args=[model])
+        process = get_context("fork").Process(target=save_often, args=[model, 9999])
         process.start()
         time.sleep(0.01 * kill)
         process.kill()
@@ -74,14 +67,16 @@ def test_a_file_that_cannot_be_written(capsys, monkeypatch, thing):
 def test_two_runs_into_one_folder():
     """Both write at once; both end, and what they leave is whole."""
     models = [nn.Linear(300, 100), nn.Linear(300, 100)]
-    runs = [get_context("spawn").Process(target=save_often, args=[m]) for m in models]
+    process = get_context("spawn").Process
+    runs = [process(target=save_often, args=[model, 200]) for model in models]
     for run in runs:
         run.start()
     for run in runs:
         run.join()
     assert [run.exitcode for run in runs] == [0, 0]
     load_state_dict(fresh := nn.Linear(300, 100), PATH)
-    assert any(torch.equal(fresh.weight, model.weight) for model in models)
+    ends = [model.weight + 200 for model in models]
+    assert any(torch.allclose(fresh.weight, end, atol=1e-3) for end in ends)
     assert os.listdir() == [str(PATH)]
 
 
@@ -120,8 +115,7 @@ def resume(**changes):
 
 
 @pytest.mark.parametrize("load", [partial(load_state_dict, MODEL, PATH), resume])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_that_holds_something_else(capsys, load, zipped):
+def test_a_file_that_holds_something_else(capsys, load):
     """Also in the format before PyTorch 1.6, in which nothing is loaded."""
     fails(capsys, [PATH], load)  # there is no file
     for content in (b"", b"a text", b"PK\3\4"):
@@ -131,15 +125,11 @@ def test_a_file_that_holds_something_else(capsys, load, zipped):
     good, other = nn.Linear(3, 2).state_dict(), nn.Linear(4, 2).state_dict()
     dicts = other, {"weight": good["weight"]}, good | {"bias": 3}, good | {"bias": code}
     for content in (*dicts, {}, 3, "text", [1.0], None):
-        torch.save(content, PATH, _use_new_zipfile_serialization=zipped)
+        torch.save(content, PATH)
         fails(capsys, [PATH], load)
     assert os.listdir() == [str(PATH)]  # the code did not run
-    torch.save(good, PATH, _use_new_zipfile_serialization=zipped)
-    if zipped:
-        load_state_dict(MODEL, PATH)
-        assert torch.equal(MODEL.weight, good["weight"])
-    else:
-        fails(capsys, [PATH], load)
+    torch.save(good, PATH, _use_new_zipfile_serialization=False)
+    fails(capsys, [PATH], load)
 
 
 def test_damaged_files(capsys):

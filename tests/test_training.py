@@ -1,5 +1,3 @@
-"""Do the training loops do what a textbook does, and evaluate what its name says?"""
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,6 @@ def linear(n_in, n_out, lr, momentum=0.0):
 
 
 def test_fit_is_gradient_descent(capsys):
-    """The same steps in NumPy, with the loss taken before each of them."""
     x, y = np.array([[1.0, 1], [2, 1], [4, 1]]), np.array([[3.0], [5], [4]])
     model, optimizer = linear(1, 1, lr=0.1)
     w, expected = np.array([[model.weight.item()], [model.bias.item()]]), []
@@ -109,9 +106,7 @@ SHAPES = [((7, 1), 7), (7, (7, 1)), (7, 7), ((7, 9), (7, 1)), ((7, 3, 3), (7, 3)
         *((shape, torch.zeros(y).long().tolist(), LOSS) for shape, y in SHAPES),
         *((shape, torch.zeros(y).long().tolist(), BCE) for shape, y in SHAPES),
         ((2, 1), [[0.0], [1.0]], nn.BCELoss()),  # takes probabilities
-        ((2, 3), [0, 2], nn.NLLLoss()),
         ((2, 1), [[-1.0], [1.0]], BCE),
-        ((2, 1), [[0.0], [0.5]], BCE),
         ((2, 1), [[0.0], [torch.nan]], BCE),
         ((2, 3), [1, 3], LOSS),
         ((2, 3), [-100, 0], LOSS),  # which this loss leaves out
