@@ -175,14 +175,12 @@ def test_restarts(output, two, machines, kills):
 
 
 SLOW = TWO.replace("torchrun", "torchrun --monitor-interval 5")
-INIT, LOOP, USE = "init_process_group()", "train_loss = torch.zeros", "import common"
-STUCK = f"{INIT[:-1]}timeout=dist.constants.default_pg_timeout / 360)"  # 5 seconds
-ENV = "import os; os.environ['{}'] = '{}'\n" + USE
+LOOP, USE = "train_loss = torch.zeros", "import common"
+ENV = "import os; os.environ['TORCHELASTIC_MAX_RESTARTS'] = '1'\n" + USE
 FAULTS = {  # a word of the line, and what runs
     "--epochs": (TWO, "--epochs 0"),
-    "--max-restarts": (TWO, "", (USE, ENV.format("TORCHELASTIC_MAX_RESTARTS", 1))),
+    "--max-restarts": (TWO, "", (USE, ENV)),
     "by peer": (SLOW, "--sample", (LOOP, f"rank and torch.os._exit(9); {LOOP}")),
-    "5000ms": (SLOW, "--sample", (INIT, f"{STUCK}; time.sleep(99 * dist.get_rank())")),
 }
 
 

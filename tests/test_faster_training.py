@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from conftest import ROOT, environment, run_changed, script
+from lessons import ROWS
 
 NAME, LR = "faster_training", 0.01
 SMALL = ["--sample", "--epochs", 2, "--lr", LR]
@@ -67,6 +68,8 @@ def test_what_is_said_of_the_speed_is_recorded(seen):
     seconds, _, _, losses, apart = zip(*(table[n] for n in rungs), strict=True)
     assert (np.diff(seconds) < 0).all()
     assert len({*losses}) == 1
+    (factor,) = re.findall(r"\d+", ROWS[NAME].result)
+    assert table["metrics at the end"][1] == pytest.approx(float(factor), rel=0.3)
     assert max(apart) < 1e-6
     ratios = [row[2] for row in recorded("One thread").values()]
     assert f"saves up to {100 - 100 * min(ratios):.0f} % of the time" in README
@@ -84,11 +87,8 @@ def test_what_is_said_of_the_speed_is_recorded(seen):
     # What the lesson quotes.
     _, _, quoted = script(NAME).read_text("utf-8").partition("# Other means\n")
     saved = 100 - 100 * recorded("One thread")[ladder.READABLE][2]
-    compiled = (
-        "our loop, its step through `torch.compile`",
-        "our loop, `common.train_epoch`",
-    )
-    slower = np.divide(*(rows[name] for name in compiled))
+    slower = rows["our loop, its step through `torch.compile`"]
+    slower /= rows["our loop, `common.train_epoch`"]
     new, backward = (parts[name][0] for name in ("a new batch", "`backward`"))
     half = parts["model and loss, `autocast`"][0] / parts["model and loss"][0]
     numbers = f"{saved:.0f} %", f"{slower:.1f} t", f"{new:.0f} micro"

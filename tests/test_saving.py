@@ -89,19 +89,16 @@ def test_what_could_not_be_loaded_is_not_saved(capsys):
 
 
 @pytest.mark.parametrize("name", ["a", "a.svg", "rate_0.1"])
-def test_a_figure_without_a_suffix_is_a_png(name):
-    save_figure(Figure(), name)
-    (left,) = os.listdir()
-    assert left == (name if name == "a.svg" else name + ".png")
-    assert (Path(left).read_bytes()[:4] == b"\x89PNG") == (name != "a.svg")
-
-
-def test_a_window_where_there_is_a_screen(monkeypatch):
+def test_a_figure(monkeypatch, name):
+    """Without a suffix it is a PNG. A window shows it, where there is a screen."""
     at_exit, fig = [], Figure()
     fig.canvas.required_interactive_framework = "qt"
     monkeypatch.setattr("atexit.register", at_exit.append)
-    save_figure(fig, "a.png")
+    save_figure(fig, name)
     assert [function.__name__ for function in at_exit] == ["show"]
+    (left,) = os.listdir()
+    assert left == (name if name == "a.svg" else name + ".png")
+    assert (Path(left).read_bytes()[:4] == b"\x89PNG") == (name != "a.svg")
 
 
 def start():

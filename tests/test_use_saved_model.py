@@ -114,17 +114,6 @@ def test_samples_and_terms_by_numpy(lesson):
     assert v["terms"][3, 15:24, 13:15].min() > 0
     red, _, blue, _ = run.figures[1].axes[2].images[0].cmap(1.0)  # a positive term
     assert red > blue
-
-
-def test_batch_normalisation_in_train_mode_depends_on_the_batch():
-    x, layer = torch.tensor(X[:64, None] / 255).float(), torch.nn.BatchNorm2d(1)
-    assert (layer(x)[:1] - layer(x[:1])).abs().max() > 0.1
-    layer.eval()
-    assert torch.allclose(layer(x)[:1], layer(x[:1]))
-
-
-def test_changed_images_by_numpy(lesson):
-    run = lesson(NAME)
     boot, tshirt, _, trousers = x = run.vars["x"].numpy()
     between, leg = trousers.copy(), trousers.copy()
     between[10:, 13:15] = leg[10:, 10:12] = 0
@@ -144,6 +133,13 @@ def test_changed_images_by_numpy(lesson):
     right = ["Ankle boot", "T-shirt/top", "Bag", "Trouser"]
     turned = classify(np.rot90(x, axes=(1, 2)))[0]
     assert not any(k == c for k, c in zip(turned, right, strict=True))
+
+
+def test_batch_normalisation_in_train_mode_depends_on_the_batch():
+    x, layer = torch.tensor(X[:64, None] / 255).float(), torch.nn.BatchNorm2d(1)
+    assert (layer(x)[:1] - layer(x[:1])).abs().max() > 0.1
+    layer.eval()
+    assert torch.allclose(layer(x)[:1], layer(x[:1]))
 
 
 def test_a_model_and_files_of_ones_own(tmp_path):
