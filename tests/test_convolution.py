@@ -153,7 +153,6 @@ def test_killed_and_resumed(lesson, start, output, kills):
 
 
 def test_the_whole_program(tmp_path):
-    """Alone, in a folder with nothing but the data where torchvision looks for it."""
     shutil.copy(script("convolution_program"), tmp_path)
     (raw := tmp_path / "data/FashionMNIST/raw").mkdir(parents=True)
     for name, content in read_files(sample=True).items():

@@ -82,7 +82,6 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("spawn", "forkse
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 @pytest.mark.parametrize("method", ["fork", *SLOW])
 def test_workers(tmp_path, method):
-    """The same batches by each method; a new process runs the top of the file."""
     few_images(tmp_path)
     code = script("data_loading_workers").read_text("utf-8")
     context = f'multiprocessing_context="{method}" if workers else None'

@@ -117,9 +117,6 @@ def test_one_process(lesson, seed):
     ours = *map(run.vars.get, ("first", "second", "average")), task["average"]
     means = [rows.mean(0) for rows in (each[0::2], each[1::2], each, each)]
     assert torch.allclose(torch.stack(ours), torch.stack(means), rtol=0, atol=1e-6)
-
-
-def test_distributed_sampler():
     sampler = DistributedSampler(range(4000), num_replicas=2, rank=0)
     orders = [[*sampler], [*sampler], sampler.set_epoch(1) or [*sampler]]
     assert orders[0] == orders[1] != orders[2]
@@ -194,7 +191,6 @@ def test_one_line(output, word):
 
 @pytest.mark.slow
 def test_try_it(tmp_path):
-    """Without the number of processes, half the rate."""
     change = "loss * world_size / len(batch)", "loss / len(batch)"
     for folder, options, lr in ("a", "", 0.0005), ("b", "--lr 0.002", 0.001):
         Run(tmp_path / folder, TWO, f"--sample {options}", change).text()

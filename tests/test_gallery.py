@@ -103,7 +103,6 @@ def browser(request, tmp_path, address):
 
 
 def wait(browser, condition):
-    """Wait until JavaScript's ``condition`` holds; return what it found."""
     script = f"return {condition}"
     return WebDriverWait(browser, 20).until(lambda _: browser.execute_script(script))
 
@@ -173,9 +172,6 @@ def test_every_page(browser, html):
         assert all(len(figure.get_attribute("alt")) > 20 for figure in figures)
         assert links(browser, ".highlight a[href*='docs.pytorch.org']")
         assert links(browser, ".highlight a[href*='modules.html#c']")
-        article = browser.find_element(By.TAG_NAME, "article")
-        text = article.get_attribute("textContent")  # also of what is folded
-        assert not re.search("Go to the end|Gallery generated|\nsaved .*png", text)
         answers = len(re.findall(r"^\d+\. ", section(lesson, "Answers"), re.M))
         assert count(browser, "#answers > details") == answers
         guesses = source.count("\n# .. guess::\n")
@@ -186,7 +182,7 @@ def test_every_page(browser, html):
         assert count(browser, "form.live") == marks
         assert count(browser, "script[src*='figures.js']") == bool(marks)
         assert any("issues/new" in link for link in links(browser, ".project a"))
-        assert "MIT" in text
+        assert count(browser, ".project a[href*='LICENSE']")
 
 
 def test_all_pages_in_one_file(html):
@@ -232,7 +228,6 @@ def test_generated_pages(browser, address, folder):
     ("folder", "word", "found", "not_found"),
     [
         ("", "mat1 and mat2 shapes cannot be multiplied", "error_messages", SLIDER),
-        ("", "multi-target not supported", "error_messages", "classification"),
         ("zh/", "Trying to backward through the graph", "error_messages", SLIDER),
         ("zh/", "学习率", SLIDER, "use_saved_model"),
     ],
@@ -372,7 +367,6 @@ def test_sigmoid(browser, address):
 
 @ONE
 def test_threshold(browser, address):
-    """Its counts are NumPy's, and those that the lesson prints."""
     _, run, put = show(browser, address, "threshold")
     for t in np.arange(101) / 100:
         for counts, rows in zip(put("counts", threshold=t), run.values(), strict=True):

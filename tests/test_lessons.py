@@ -27,7 +27,6 @@ def test_builds_on_earlier_lessons():
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
 def test_minutes(lesson):
-    """Those in README.md are a fifth off at most."""
     minutes = int(ROWS[lesson.stem].minutes)
     assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
     bullets = re.split(r"^- |\n\n", in_short(lesson), flags=re.M)

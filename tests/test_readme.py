@@ -14,7 +14,6 @@ TEACHING = " ".join((ROOT / "docs/teaching.rst").read_text("utf-8").split())
 
 
 def printed(seen, start, first, end):
-    """Some of the decimal numbers in the line with that start."""
     (line,) = re.findall(rf"^{start}.*", seen.out, re.M)
     return [float(text) for text in re.findall(r"\d\.\d+", line)[first:end]]
 
@@ -88,13 +87,6 @@ def test_minutes_of_paths():
         for minutes, name in steps:
             assert int(minutes) >= int(ROWS[name].minutes if name else 0)
     assert len(sessions) == 4
-
-
-def test_one_version():
-    paths = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
-    version = r'^(?:version(?: =|:) "|## )(\d[\d.]*)'
-    found = [re.search(version, (ROOT / p).read_text("utf-8"), re.M)[1] for p in paths]
-    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("path", ["README.md", "examples/README.md", "data/README.md"])

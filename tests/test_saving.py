@@ -65,7 +65,6 @@ def test_a_file_that_cannot_be_written(capsys, monkeypatch, thing):
 
 
 def test_two_runs_into_one_folder():
-    """Both write at once; both end, and what they leave is whole."""
     models = [nn.Linear(300, 100), nn.Linear(300, 100)]
     process = get_context("spawn").Process
     runs = [process(target=save_often, args=[model, 200]) for model in models]
