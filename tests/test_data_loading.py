@@ -94,7 +94,6 @@ def test_workers(tmp_path, method):
 
 
 def test_photographs(tmp_path):
-    """In colour, of several sizes and kinds, and beside them what is no image."""
     for i, (kind, name) in enumerate([("RGB", "jpg"), ("RGBA", "png"), ("P", "png")]):
         for label in ("cat", "dog"):
             (path := tmp_path / "mine" / label).mkdir(parents=True, exist_ok=True)

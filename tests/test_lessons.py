@@ -37,6 +37,8 @@ def test_minutes(lesson):
 
 def test_terms_are_introduced_before_they_are_used():
     """In the prose after Setup; literals, formulas and names of lessons apart."""
+    found = paragraphs("Text, and code::\n\n    x\n\n- One,\n  longer.")
+    assert found == ["Text, and code::", "One, longer."]
     apart = "|".join(["`.+?`", *(row.label for row in ROWS.values())])
     known, early = set(), {}
     for lesson in LESSONS:

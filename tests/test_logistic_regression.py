@@ -51,7 +51,6 @@ def test_case1_arrives(lesson, seed):
 
 
 def test_case1_the_loss(lesson):
-    """-log p, from p without gradient at 20. It falls, and a point becomes wrong."""
     run, out = lesson(ONE), lesson(ONE).out
     printed = numbers(out.partition("0.9933])")[2].partition("saved")[0])
     assert printed == pytest.approx(-np.log([0.99, 0.5, 0.25, 0.01]), abs=1e-4)
