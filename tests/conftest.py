@@ -23,7 +23,7 @@ import pytest
 
 from lessons import LESSONS
 
-# Started in the background by a script, a process ignores Ctrl-C, and so would lessons.
+# Started in the background by a script, a process ignores Ctrl-C, and `python -i` too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent

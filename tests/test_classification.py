@@ -13,7 +13,6 @@ BAYES = norm.cdf(2) ** 2 + norm.cdf(-2) ** 2  # noise changes no sign, or both
 
 
 def logits(model, x):
-    """Those of its layers w and b, with a ReLU in between if there is one."""
     parameters = [p.detach().numpy() for p in model.parameters()]
     for i in range(0, len(parameters), 2):
         x = np.maximum(x, 0) if i and "ReLU" in str(model) else x
@@ -22,7 +21,6 @@ def logits(model, x):
 
 
 def fresh(run, model):
-    """Return the accuracy and the loss on the fresh points."""
     z, y = logits(model, run.vars["fresh_x"].numpy()), run.vars["fresh_y"].numpy()
     loss = -log_softmax(z, axis=1)[np.arange(len(y)), y].mean()
     return (z.argmax(axis=1) == y).mean(), loss

@@ -9,7 +9,7 @@ import torch
 
 from checkpoint import load
 from common import pick_device
-from conftest import NAMES, error_line, fails, script
+from conftest import NAMES, environment, error_line, fails, quick, script, slow_except
 
 LINEAR, LOGISTIC = "linear_regression_case3", "logistic_regression_case3 --sample"
 RESUMED = "distributed_logistic_regression --sample"
@@ -91,6 +91,20 @@ def test_control_c(output, line):
     assert ("--resume" in stderr) == (RESUMED in line)
     left = [path for path in output.glob("[!.]*") if path.suffix != ".png"]
     assert [load(path) and path for path in left] == [checkpoint] * (RESUMED in line)
+
+
+@pytest.mark.parametrize(
+    "name", slow_except("linear_regression_case1", "logistic_regression_case3")
+)
+def test_lesson(start, output, tmp_path, name):
+    """No warning, at least one figure, and nothing outside the folder of outputs."""
+    flags = {"epochs": "--epochs=2", "sample": "--sample"}
+    env = environment(LC_ALL="C")
+    process = start(name, *map(flags.get, quick(name)), env=env)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+    assert {p.read_bytes()[:4] for p in output.glob(f"{name}*.png")} == {b"\x89PNG"}
+    assert list(tmp_path.iterdir()) == [output]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as Linux has it")

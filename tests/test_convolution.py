@@ -115,11 +115,9 @@ def test_kernels_and_parameters(lesson):
     ]
     assert "(1, 16, 14, 14)" in run.out
     assert "(1, 32, 7, 7)" in run.out
-    counts = {
-        name: sum(p.numel() for p in model.parameters())
-        for name, model in run.vars["models"].items()
-    }
-    assert counts == {"convolution": 28_938, "hidden layer": 79_510, "linear": 7850}
+    models = run.vars["models"].values()
+    counts = [sum(p.numel() for p in model.parameters()) for model in models]
+    assert sorted(counts) == [7850, 28_938, 79_510]
 
 
 def test_a_schedule():
@@ -155,7 +153,6 @@ def test_killed_and_resumed(lesson, start, output, kills):
 
 
 def test_the_whole_program(tmp_path):
-    """Alone, in a folder with nothing but the data where torchvision looks for it."""
     shutil.copy(script("convolution_program"), tmp_path)
     (raw := tmp_path / "data/FashionMNIST/raw").mkdir(parents=True)
     for name, content in read_files(sample=True).items():

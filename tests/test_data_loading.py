@@ -82,7 +82,6 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("spawn", "forkse
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 @pytest.mark.parametrize("method", ["fork", *SLOW])
 def test_workers(tmp_path, method):
-    """The same batches by each method; a new process runs the top of the file."""
     few_images(tmp_path)
     code = script("data_loading_workers").read_text("utf-8")
     context = f'multiprocessing_context="{method}" if workers else None'
@@ -95,7 +94,6 @@ def test_workers(tmp_path, method):
 
 
 def test_photographs(tmp_path):
-    """In colour, of several sizes and kinds, and beside them what is no image."""
     for i, (kind, name) in enumerate([("RGB", "jpg"), ("RGBA", "png"), ("P", "png")]):
         for label in ("cat", "dog"):
             (path := tmp_path / "mine" / label).mkdir(parents=True, exist_ok=True)

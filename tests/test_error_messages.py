@@ -32,7 +32,6 @@ MESSAGES = [  # what all versions from 2.10 to 2.15 say, in the order of the les
 
 @SEEDS
 def test_messages(lesson, seed):
-    """Each is printed as lines of their own, after which another line begins."""
     start = r"^(?=\w+(?:Error|Warning): |    repaired|\S+ +-> |loss)"
     parts = re.split(start, lesson(NAME, "--seed", seed).out, flags=re.M)
     found = [" ".join(part.split()) for part in parts if re.match(r"\w+[rg]: ", part)]

@@ -27,7 +27,6 @@ def test_builds_on_earlier_lessons():
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
 def test_minutes(lesson):
-    """Those in README.md are a fifth off at most."""
     minutes = int(ROWS[lesson.stem].minutes)
     assert minutes == pytest.approx(count_minutes(lesson), rel=0.2)
     bullets = re.split(r"^- |\n\n", in_short(lesson), flags=re.M)
@@ -38,6 +37,8 @@ def test_minutes(lesson):
 
 def test_terms_are_introduced_before_they_are_used():
     """In the prose after Setup; literals, formulas and names of lessons apart."""
+    found = paragraphs("Text, and code::\n\n    x\n\n- One,\n  longer.")
+    assert found == ["Text, and code::", "One, longer."]
     apart = "|".join(["`.+?`", *(row.label for row in ROWS.values())])
     known, early = set(), {}
     for lesson in LESSONS:

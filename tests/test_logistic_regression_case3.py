@@ -25,13 +25,11 @@ def seen(lesson, request):
 
 
 def curves(run):
-    """The validation loss of each epoch, by learning rate."""
     lines = run.figures[1].axes[0].lines
     return {float(line.get_label()): line.get_ydata() for line in lines}
 
 
 def test_the_run_by_numpy(seen):
-    """The batches are those of the loaders, asked again in the same order."""
     v = seen.vars
     kept, held_out = v["train_set"].indices, v["validation_set"].indices
     assert len(held_out) == len(v["train_x"]) // 6

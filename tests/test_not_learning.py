@@ -64,7 +64,7 @@ def test_losses(lesson, seed):
         c, d = c - 0.07 * g.T @ h, d - 0.07 * g.sum(0)
 
 
-def test_errors(lesson):
+def test_errors_and_accuracies(lesson):
     v, text = lesson(NAME).vars, script(NAME).read_text("utf-8")
     with pytest.raises(RuntimeError, match="grad") as no_graph:
         v["loss"].detach().backward()
@@ -73,10 +73,6 @@ def test_errors(lesson):
         torch.optim.SGD(misspelt.parameters())
     for error in (no_graph, no_parameter):
         assert f"``{error.value}``" in " ".join(text.replace("\n#", " ").split())
-
-
-def test_accuracies(lesson):
-    v = lesson(NAME).vars
     logits, y = torch.randn(1000, 10), torch.arange(10).repeat(100)
     counts = logits.argmax(1).bincount(minlength=10)
     assert v["broadcast"](logits, y) == (counts * y.bincount()).sum() / 1000

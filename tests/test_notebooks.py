@@ -15,7 +15,6 @@ from translate import translate_script
 
 
 def run_alone(text, folder):
-    """Run a notebook in ``folder`` with few epochs; return its outputs."""
     content = nbformat.reads(text, as_version=4)
     nbformat.validate(content)
     (setup,) = (c for c in content.cells if "\nargs = parse_args(" in c.source)

@@ -40,7 +40,6 @@ def weights(model):
 
 @SEEDS
 def test_curves(lesson, seed):
-    """The loss falls far below the noise, in each epoch; the other two turn."""
     v = lesson(NAME, "--seed", seed).vars
     problem = Problem(v)
     assert problem.true @ problem.true == pytest.approx(9)
@@ -110,7 +109,6 @@ def test_dropout(lesson, seed):
 
 @SEEDS
 def test_try_it(lesson, output, seed):
-    """With 1,000 rows both are near 1; without eval() three numbers change."""
     v = lesson(NAME, "--rows", 1000, "--seed", seed).vars
     best = Problem(v).ridge(0)
     assert v["losses"][-1] == pytest.approx(Problem(v).loss(best), rel=1e-3)

@@ -14,7 +14,6 @@ TEACHING = " ".join((ROOT / "docs/teaching.rst").read_text("utf-8").split())
 
 
 def printed(seen, start, first, end):
-    """Some of the decimal numbers in the line with that start."""
     (line,) = re.findall(rf"^{start}.*", seen.out, re.M)
     return [float(text) for text in re.findall(r"\d\.\d+", line)[first:end]]
 
@@ -39,11 +38,7 @@ NUMBERS = {  # of a row, in their order
     ],
     "data_loading": lambda v: [losses[-1] for losses in v.losses.values()],
     "activation_functions": lambda v: [v.shares["sigmoid"], 1 / 16],
-    "overfitting": lambda v: [
-        v.errors[-1],
-        v.expected_error(v.stopped),
-        min(v.errors),
-    ],
+    "overfitting": lambda v: [v.errors[-1], v.expected_error(v.stopped), min(v.errors)],
     "model_selection": lambda v: (
         printed(v, "chosen m", 0, 3) + printed(v, "sci", 0, 1) + printed(v, "bas", 0, 1)
     ),
@@ -80,29 +75,11 @@ def test_results(lesson, name):
         assert float(text) == pytest.approx(float(number), abs=1.5 * 10**-digits)
 
 
-def test_speed_is_that_of_the_benchmarks():
-    text = (ROOT / "benchmarks/README.md").read_text("utf-8")
-    (factor,) = re.findall(r"\d+", ROWS["faster_training"].result)
-    row = re.search(r"^\| metrics at the end \| [\d.]+ \| ([\d.]+) \|", text, re.M)
-    assert float(row[1]) == pytest.approx(float(factor), rel=0.3)
-
-
-def test_two_hours_are_enough():
-    """For the shorter path, without two tasks of each lesson, of five minutes each."""
+def test_minutes_of_paths():
+    """Two hours, without two tasks of each lesson, of five minutes; ninety minutes."""
     text = (ROOT / "docs/index.rst").read_text("utf-8").partition("Two hours")[2]
     path = re.findall(":doc:`(.+?)`", text.partition("- **")[0])
     assert 100 <= sum(int(ROWS[name].minutes) - 10 for name in path) <= 120
-
-
-def test_one_version():
-    paths = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
-    version = r'^(?:version(?: =|:) "|## )(\d[\d.]*)'
-    found = [re.search(version, (ROOT / p).read_text("utf-8"), re.M)[1] for p in paths]
-    assert len(set(found)) == 1
-
-
-def test_a_plan_for_ninety_minutes():
-    """No lesson has fewer minutes than it takes one reader."""
     sessions = re.split(r"Session \d:", TEACHING.partition(" To go on")[0])[1:]
     for session in sessions:
         steps = re.findall(r"- (\d+) min(?:, :doc:`(\w+)`)?", session)

@@ -33,7 +33,6 @@ FEW = {  # half a minute or more else
 
 @pytest.mark.parametrize("name", WRONG)
 def test_task(capsys, output, name):
-    """Its cell, the last one of the lesson, with the lines of the answer."""
     code, _, answers = script(name).read_text("utf-8").partition("# Answers\n")
     answer = re.sub("^# ?", "", answers.partition("::\n#\n")[2], flags=re.M)
     lines, wrong = dedent(answer), WRONG[name]
