@@ -196,7 +196,7 @@ print((HERE / "convolution_program.py").read_text("utf-8"))
 # In short
 # --------
 # - A convolution multiplies, at each place, a kernel by the pixels below it, and adds.
-# - It has few parameters, and knows which pixels are neighbours.
+# - It knows which pixels are neighbours, with fewer parameters than a hidden layer.
 # - A checkpoint holds model, optimizer, random numbers and results so far.
 #
 # Next: what an error message says.

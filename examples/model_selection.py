@@ -138,8 +138,7 @@ save_figure(fig, args.output / "model_selection.png")
 # An accuracy is a mean: of 1 for each right row, 0 for each wrong one. The *interval*
 # is this mean plus and minus two standard errors (see overfitting). About 95 of 100
 # such intervals contain the accuracy on all rows of this kind, if at least ten rows are
-# right and ten wrong. So a smaller difference between two models can be chance. The
-# baseline predicts the more frequent class.
+# right and ten wrong. The baseline predicts the more frequent class.
 
 chosen, truth = min(final_loss, key=final_loss.get), labels[test]
 print("chosen:", *chosen)
