@@ -96,7 +96,7 @@ def test_runs_by_other_code(lesson):
             assert loss_fn(z, held_y).item() == pytest.approx(loss, rel=1e-3)
 
 
-def test_kernels_and_parameters(lesson):
+def test_kernels_parameters_and_schedule(lesson):
     run = lesson(NAME, "--seed", 0, "--sample")
     shoe, edges = run.vars["shoe"][0, 0].numpy(), run.vars["edges"][0].numpy()
     kernel = np.array([[-1, 0, 1]] * 3)
@@ -118,10 +118,7 @@ def test_kernels_and_parameters(lesson):
     models = run.vars["models"].values()
     counts = [sum(p.numel() for p in model.parameters()) for model in models]
     assert sorted(counts) == [7850, 28_938, 79_510]
-
-
-def test_a_schedule():
-    """One step too early, the first rate of the answer is left out; the last is 0."""
+    # A step too early, the first rate of the answer is left out; the last is 0.
     optimizer, rates = torch.optim.Adam([torch.zeros(1, requires_grad=True)]), []
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 5)
     with pytest.warns(UserWarning, match="lr_scheduler.step"):

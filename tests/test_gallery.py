@@ -460,7 +460,7 @@ def test_draw(browser, address, html, lesson, tmp_path):
     assert says.text.endswith(f" {fewest}")
     # A file is prepared as in the lesson, or refused.
     file = box.find_element(By.CSS_SELECTOR, "[type=file]")
-    file.send_keys(str(path := save("phone.jpg", tmp_path)))
+    file.send_keys(str(path := save("clear.png", tmp_path)))
     seen = v["prepare"](path)[1]
     WebDriverWait(browser, 20).until(lambda _: put("pixels")[0] != x[0])
     check(seen, 0.02)

@@ -144,8 +144,8 @@ def test_damaged_files(capsys):
                 assert torch.equal(fresh.weight, model.weight)
 
 
-def test_seven_steps_are_three_and_four():
-    """With momentum, and with random numbers, for the dropout, in each step."""
+def test_seven_steps_are_three_and_four(capsys):
+    """With momentum and dropout; a checkpoint of another run is refused."""
     data = torch.ones(8, 3), torch.zeros(8, 2), nn.MSELoss()
     torch.manual_seed(0)
     model, optimizer = start()
@@ -156,9 +156,6 @@ def test_seven_steps_are_three_and_four():
     save_checkpoint(PATH, Namespace(**ARGS), history, model, optimizer)
     history, model, optimizer = resume(epochs=7, output="elsewhere", device="cuda")
     assert history + fit(model, *data, optimizer, 4) == whole
-
-
-def test_a_checkpoint_of_another_run(capsys):
     save_checkpoint(PATH, Namespace(**ARGS), [1.0, 2.0], *start())
     assert resume(resume=False)[0] == []  # begins anew
     for change in ({"lr": 0.2}, {"batch_size": 1}, {"epochs": 1}):
