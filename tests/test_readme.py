@@ -111,3 +111,10 @@ def test_commands(lesson, tmp_path, monkeypatch, command):
     name, *argv = shlex.split(command, comments=True)
     argv += ["--epochs", 2] * ("--data" in argv)  # a minute otherwise
     lesson(name.removeprefix("examples/").removesuffix(".py"), *argv)
+
+
+def test_one_version():
+    paths = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
+    version = r'^(?:version(?: =|:) "|## )(\d[\d.]*)'
+    found = [re.search(version, (ROOT / p).read_text("utf-8"), re.M)[1] for p in paths]
+    assert len(set(found)) == 1
