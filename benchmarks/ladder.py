@@ -15,7 +15,7 @@ import shutil
 import statistics
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 
 import torch
 from measure import environment, parser, run_lesson, timed
@@ -107,7 +107,6 @@ def steps(scale, lr, weight, bias, x, indices, targets, batch_size):
     return logits
 
 
-@torch.compile(dynamic=False)
 def sixteen_steps(*arguments):
     """Take `steps` in one call (rung 10); return their logits, put together.
 
@@ -115,6 +114,11 @@ def sixteen_steps(*arguments):
     between the steps, and fewer passes over the memory.
     """
     return [torch.cat(steps(*arguments), 1)]
+
+
+@cache
+def compile_steps():
+    return torch.compile(sixteen_steps, dynamic=False)
 
 
 @torch.no_grad()
@@ -126,7 +130,7 @@ def by_columns(scale, lr, model, x, y, batch_size, compiled=False):
     size = 16 * batch_size if compiled else len(x)
     targets = EYE.index_select(1, y).split(size, 1)
     for indices, target in zip(order.split(size), targets, strict=True):
-        take = sixteen_steps if compiled and len(indices) == size else steps
+        take = compile_steps() if compiled and len(indices) == size else steps
         logits += take(scale, lr, weight, bias, x, indices, target, batch_size)
     return column_metrics(torch.cat(logits, 1), y)
 
