@@ -89,8 +89,9 @@ def parse_args(doc: str | None, **defaults) -> Namespace:
     if started and not prompt and not hasattr(sys, "ps1"):
         sys.stdout.reconfigure(line_buffering=True)  # also into a pipe
         sys.excepthook = _on_exception
-        hint = "; --resume continues the run" if "resume" in args else ""
-        signal.signal(signal.SIGINT, partial(_on_interrupt, hint))
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            hint = "; --resume continues the run" if "resume" in args else ""
+            signal.signal(signal.SIGINT, partial(_on_interrupt, hint))
     args.output.mkdir(parents=True, exist_ok=True)
     if not os.access(args.output, os.W_OK):
         fail(f"cannot write to {args.output}; see --output")

@@ -2,7 +2,7 @@ import runpy
 import signal
 import sys
 import time
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 
 import pytest
 import torch
@@ -105,6 +105,14 @@ def test_lesson(start, output, tmp_path, name):
     assert process.returncode == 0
     assert {p.read_bytes()[:4] for p in output.glob(f"{name}*.png")} == {b"\x89PNG"}
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_process_in_the_background_still_ignores_ctrl_c(tmp_path):
+    code = "import cli, signal; signal.signal(2, signal.SIG_IGN)\n"
+    code += "cli.parse_args('', output=cli.Path()); signal.raise_signal(2)\n"
+    (tmp_path / "main.py").write_text(code)
+    env = environment(PYTHONPATH=str(script("cli").parent))
+    assert run([sys.executable, "main.py"], cwd=tmp_path, env=env).returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as Linux has it")
