@@ -23,13 +23,10 @@ import matplotlib.pyplot
 import torch
 torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 """
-SKLEARN = """
-import sklearn.datasets
-import sklearn.linear_model
-"""
+SKLEARN = "import sklearn.linear_model\n"
 LESSONS = {
     "linear_regression_case1": BARE,
-    "linear_regression_case2": BARE + SKLEARN,
+    "linear_regression_case2": BARE + SKLEARN + "import sklearn.datasets\n",
     "linear_regression_case3": BARE + SKLEARN,
 }
 

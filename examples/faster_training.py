@@ -238,9 +238,9 @@ save_figure(fig, args.output / "faster_training.png")
 # -----------
 # ``benchmarks/README.md`` has measurements of other means, from November 2026 on an AMD
 # EPYC. A second thread took 12 % off the time of the last loop. ``torch.compile`` makes
-# one function of many calls. For single steps of this loop it took 1.8 times as long.
+# one function of many calls. For single steps of this loop it took 1.4 times as long.
 # *Mixed precision* (``torch.autocast``) multiplies matrices with 16 bits. Model and
-# loss took 1.9 times as long with it: the matrices are small here.
+# loss took 1.5 times as long with it: the matrices are small here.
 
 # %%
 # In short
@@ -254,9 +254,8 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Try it
 # ------
-# 1. *Predict.* With batches of 512, is the loop with no DataLoader more or less times
-#    as
-#    fast as the first one than with 64? Write it down, then run
+# 1. *Predict.* Take batches of 512. Does the loop with no DataLoader gain more on the
+#    first loop than with 64, or less? Write it down, then run
 #    ``python examples/faster_training.py --batch-size 512``. The training loss is
 #    higher now: why?
 # 2. *Change.* In ``without_loader`` replace
@@ -269,13 +268,13 @@ save_figure(fig, args.output / "faster_training.png")
 # %%
 # Answers
 # -------
-# 1. More than with 64. Much of its time is a fixed cost of each step, and an epoch has
+# 1. More. Much of its time is a fixed cost of each step, and an epoch has
 #    an eighth of the steps. The cost of the first loop is one of each image, and there
 #    are as many as before. The loss is higher: fewer steps at the same learning rate.
 # 2. No. The loss is nearly the same, but the weights are more than 0.01 apart: each
 #    step has other images.
 # 3. Replace ``for x, y in DataLoader(images, args.batch_size):`` by the lines below.
-#    ``benchmarks/README.md`` has a median of 32 microseconds for a new batch, and of 76
+#    ``benchmarks/README.md`` has a median of 26 microseconds for a new batch, and of 75
 #    for ``backward``, the slowest part::
 #
 #        for i in batches(4000, args.batch_size):
