@@ -3,8 +3,7 @@
 
 PYTHON = python3
 BIN = .venv/bin
-# In the order of the alphabet: a long file that begins last would keep all waiting.
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n auto
 SPHINX = $(BIN)/python -m sphinx -W -c docs
 
 .PHONY: run test test-all test-processors test-avx2 test-sse lint format docs translations thumbnails install install-test install-docs clean
