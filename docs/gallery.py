@@ -54,9 +54,10 @@ def figures(block, block_vars, gallery_conf):
         fig = plt.figure(number)
         fig.savefig(path)
         parts = [part for ax in fig.axes for part in [*ax.images, *ax.collections]]
-        drawn = all(part.get_array() is None for part in parts)  # no values as colours
+        maps = [part.cmap for part in parts if part.get_array() is not None]
+        drawn = all(min(cmap(0.0)) > 0.9 for cmap in maps)  # what is nothing is white
         look = "drawing" if drawn else "picture"
-        if fig.get_figwidth() > 9:
+        if fig.get_figwidth() >= 9:
             look += " wide"
         inside = Path(path).relative_to(gallery_conf["src_dir"]).as_posix()
         rst += (
@@ -168,6 +169,12 @@ def add_to_page(app, pagename, templatename, context, doctree):
     figures = [part["figure"] for part in parts if "figure" in part]
     for script in ["figures", *figures] if figures else []:
         app.add_js_file(f"{script}.js", defer="defer")
+    if pagename == "in_short":  # its contents have the names of files
+        context["toc"] = re.sub(
+            r'(?<="xref std std-doc">)\w+',
+            lambda match: app.env.titles[match[0]].astext(),
+            context["toc"],
+        )
     body = re.sub(FORMULA, r'<span class="one">\g<0></span>', context.get("body", ""))
     if app.tags.has("zh"):  # it is beside the English pages
         body = body.replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')

@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from alternatives import TEXTS
 from figures import WORDS
-from lessons import ROOT, ROWS
+from lessons import EXAMPLES, ROOT, ROWS, section
 
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")  # owner/name, known on GitHub
 
@@ -62,6 +62,7 @@ def finish(app, doctree):
         image["alt"] = " ".join(_(TEXTS[key]) % tuple(parts) for key, *parts in facts)
     fold_outputs(doctree)
     fold_answers(doctree)
+    link_lessons(doctree)
     if app.builder.name != "gettext":
         lesson = next(doctree.findall(nodes.section))
         lesson[0].insert(0, nodes.Text(f"{[*ROWS].index(name) + 1}. "))
@@ -103,14 +104,27 @@ def fold_outputs(doctree):
 
 
 def fold_answers(doctree):
-    for section in doctree.findall(nodes.section):
-        if "answers" in section["ids"]:
-            for answers in [*section.findall(nodes.enumerated_list)]:
+    for part in doctree.findall(nodes.section):
+        if "answers" in part["ids"]:
+            for answers in [*part.findall(nodes.enumerated_list)]:
                 folds = [
                     fold(_("Answer %d") % number, answer.children)
                     for number, answer in enumerate(answers, 1)
                 ]
                 answers.replace_self(folds)
+
+
+def link_lessons(doctree):
+    """Make links of names such as "linear regression 1", which no title shows."""
+    files = {_(row.label): row.name for row in ROWS.values() if row.label[-1].isdigit()}
+    for text in [*doctree.findall(nodes.Text)]:
+        parts = re.split(f"({'|'.join(files)})", text)
+        if len(parts) > 1 and isinstance(text.parent, nodes.paragraph):
+            found = [nodes.Text(part) for part in parts]
+            for i, name in list(enumerate(parts))[1::2]:
+                link = {"refuri": f"{files[name]}.html", "internal": True}
+                found[i] = nodes.reference("", name, **link)
+            text.parent.replace(text, found)
 
 
 def below_title(row, seconds, chinese):
@@ -140,7 +154,9 @@ def number(label):
 
 def facts(row, link):
     """Return how long a lesson takes, and on which ones it builds, by ``link``."""
-    found = [_("about %s min with the tasks") % row.minutes]
+    tasks = section(EXAMPLES / f"{row.name}.py", "Try it")
+    minutes = _("about %s min with the tasks") if tasks else _("about %s min")
+    found = [minutes % row.minutes]
     if row.builds_on:
         before = ", ".join(map(link, row.builds_on.split(", ")))
         found.append(_("builds on %s") % before)

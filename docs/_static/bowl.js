@@ -37,7 +37,7 @@ figure("bowl", ({ box, run, words, set, make, panel, trace, slider }) => {
 
   // Right: the loss of each epoch, on a logarithmic scale.
   const epochs = [0, 1, 2, 3, 4].map((i) => (i * losses.length) / 5);
-  const powers = { ticks: [-7, -5, -3, -1, 1, 3], numbers: ["10⁻⁷", "10⁻⁵", "10⁻³", "0.1", "10", "1000"] };
+  const powers = { ticks: [-7, -5, -3, -1, 1, 3], numbers: ["10⁻⁷", "10⁻⁵", "10⁻³", "10⁻¹", "10", "10³"] };
   const curve = panel(
     { label: words.epoch, ends: [0, losses.length - 1], ticks: epochs },
     { label: words.loss, ends: [-8, 4], ...powers },

@@ -24,7 +24,7 @@ function figure(name, build) {
     const x = (value) => 46 + (296 * (value - across.ends[0])) / (across.ends[1] - across.ends[0]);
     const y = (value) => bottom - ((bottom - 8) * (value - up.ends[0])) / (up.ends[1] - up.ends[0]);
     make("text", { x: 194, y: height - 4, class: "middle" }, svg, across.label);
-    make("text", { transform: `translate(12 ${bottom / 2 + 4}) rotate(-90)`, class: "middle" }, svg, up.label);
+    make("text", { transform: `translate(10 ${bottom / 2 + 4}) rotate(-90)`, class: "middle" }, svg, up.label);
     for (const tick of across.ticks) make("text", { x: x(tick), y: bottom + 16, class: "middle" }, svg, minus(tick));
     up.ticks.forEach((tick, i) => {
       make("line", { class: "grid", x1: 46, x2: 342, y1: y(tick), y2: y(tick) }, svg);

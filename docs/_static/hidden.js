@@ -84,8 +84,8 @@ figure("hidden", ({ box, run, words, set, make, panel, trace, slider, choice, bu
     });
     trace(path, box.losses.map((loss, i) => [curve.x(i), curve.y(loss)]));
     box.accuracy = right / everything;
-    const texts = [`${words.accuracy} ${box.accuracy.toFixed(3)} (${words.best} ${run.best.toFixed(4)})`];
-    texts.push(`${words.loss} ${box.losses.at(-1).toFixed(3)}`, `${words.epoch} ${box.losses.length}`);
+    const texts = [`${words.accuracy} ${box.accuracy.toFixed(3)}`, `${words.best} ${run.best.toFixed(4)}`];
+    texts.push(`${words.loss} ${box.losses.at(-1).toFixed(3)}`);
     result.textContent = texts.join(" · ");
   };
   let frame;
