@@ -58,7 +58,7 @@ for ax, name, limits in zip(axes.flat, functions, y_limits):
     print("as its formula:", np.allclose(y, formula))
     ax.plot(x, y, label="function")
     ax.plot(x, slopes, "--", label="slope")
-    ax.fill_between(x, *limits, where=slopes < 0.05, color="0.9", label="slope < 0.05")
+    ax.fill_between(x, *limits, where=slopes < 0.05, color="0.8", label="slope < 0.05")
     ax.set(title=name, xlabel="x", ylim=limits)
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 save_figure(fig, args.output / "activation_functions.png")
@@ -75,8 +75,7 @@ save_figure(fig, args.output / "activation_functions.png")
 # Here are three layers with one number each. The first returns 0. Then come a sigmoid,
 # a weight of 2 and a bias of -1, then a sigmoid and a weight of 3. If ``layer1`` grows
 # by 0.01, its sigmoid grows by 1/4 of that, and ``layer2`` by 2 times as much. And so
-# on: weights and slopes are multiplied. This is the *chain rule*; ``backward()`` uses
-# it.
+# on: weights and slopes are multiplied, by the *chain rule*, which ``backward()`` uses.
 
 layer1 = torch.tensor(0.0, requires_grad=True)
 layer2 = 2 * torch.sigmoid(layer1) - 1  # again 0, where the slope is 1/4

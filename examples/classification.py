@@ -38,15 +38,15 @@ x, y, fresh_x, fresh_y = points[:400], labels[:400], points[400:], labels[400:]
 
 
 def show_points(ax, x, y):
-    ax.plot(x[y == 0, 0], x[y == 0, 1], "o", color="navy", ms=3, label="class 0")
-    ax.plot(x[y == 1, 0], x[y == 1, 1], "s", color="darkred", ms=3, label="class 1")
+    ax.plot(x[y == 0, 0], x[y == 0, 1], "o", color="mediumblue", ms=3, label="class 0")
+    ax.plot(x[y == 1, 0], x[y == 1, 1], "s", color="firebrick", ms=3, label="class 1")
     ax.set(xlim=(-6, 6), ylim=(-6, 6), aspect="equal", xlabel="x1", ylabel="x2")
 
 
 print(f"points {tuple(x.shape)} {x.dtype}, labels {tuple(y.shape)} {y.dtype}")
 fig, ax = plt.subplots(figsize=(5, 4.6))
 show_points(ax, x, y)
-ax.legend(loc="upper center", ncols=2)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above the axes
 save_figure(fig, args.output / "classification_data.png")
 
 # %%
@@ -172,7 +172,8 @@ save_figure(fig, args.output / "classification_width.png")
 
 # %%
 # One unit draws one line: every start stays below 0.70. Two lines are not enough,
-# either: every start stays below 0.90. Three can be, but it can depend on the start.
+# either: every start stays below 0.90. Three or four can be, but it can depend on the
+# start.
 # With ten every start comes near the best possible accuracy, and a hundred are about as
 # good. No formula tells the number for your data: try 10 and 100, and compare on fresh
 # points. On the web page of this lesson you can watch the units learn.

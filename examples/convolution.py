@@ -11,7 +11,7 @@ its parameters, continue an interrupted run, and take a whole training program h
 # %%
 # Setup
 # -----
-# The lesson takes one to two minutes; with ``--sample``, on few images, some seconds.
+# The lesson takes about a minute; with ``--sample``, on few images, some seconds.
 
 import matplotlib.pyplot as plt
 import torch

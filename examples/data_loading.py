@@ -93,7 +93,7 @@ class Clothes(Dataset):
 # ``ImageFolder`` is such a ``Dataset``. A *transform* is a function that it applies to
 # each image; ``Compose`` applies several in turn. ``ToTensor`` returns numbers from 0
 # to 1. ``Resize`` gives all images one size, ``Grayscale`` one channel: add it if a
-# model ``expected input[64, 3, 28, 28] to have 1 channels``.
+# model says that it ``expected input[64, 3, 28, 28] to have 1 channels``.
 
 steps = [transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()]
 grey = ImageFolder(folder, transform=transforms.Compose(steps))

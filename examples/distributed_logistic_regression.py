@@ -184,8 +184,10 @@ for name, duration in times.items():
 # %%
 # If half batches are not twice as fast, a part of a step takes as long for few images
 # as for many. Two processes need time for the exchange of gradients, too, for a small
-# batch as much as for a large one. DDP is faster if the first number is above the last.
-# The longer a step computes, the less the exchange counts. Try ``--batch-size 6000``.
+# batch as much as for a large one. If this run had several processes, and the first
+# number is above the last, DDP is faster. With one process both numbers measure the
+# same. The longer a step computes, the less the exchange counts. Try
+# ``--batch-size 6000``.
 #
 # Most programs take the shares from a ``DataLoader`` with a ``DistributedSampler``.
 # There the batch size is that of *each* process: with ``batch_size=64`` and two of

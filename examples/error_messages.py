@@ -63,7 +63,7 @@ def provoke(code):
         with warnings.catch_warnings(action="error"):
             print("no message:", code())
     except Exception as error:
-        print(textwrap.fill(f"{type(error).__name__}: {error}", 88))
+        print(textwrap.fill(" ".join(f"{type(error).__name__}: {error}".split()), 88))
 
 
 def check(repaired, right):
@@ -84,9 +84,9 @@ fig, axes = plt.subplots(1, 3, figsize=(10, 5.5), width_ratios=[1, 4, 1])
 for ax, matrix in zip(axes, matrices):
     ax.imshow(matrix.numpy(), cmap="gray", aspect="auto", interpolation="nearest")
     ax.set(xticks=[], yticks=[], title=f"{matrix.shape[0]}x{matrix.shape[1]}")
-axes[0].set_xlabel("pictures:\n28 columns", color="red")
-axes[1].set_xlabel("pictures.flatten(1):\n784 columns", color="green")
-axes[2].set_ylabel("weights: 784 rows", color="green")
+axes[0].set_xlabel("pictures:\n28 columns", color="darkred")
+axes[1].set_xlabel("pictures.flatten(1):\n784 columns", color="darkgreen")
+axes[2].set_ylabel("weights: 784 rows", color="darkgreen")
 save_figure(fig, args.output / "error_messages.png")
 
 # %%

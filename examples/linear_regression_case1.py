@@ -154,7 +154,7 @@ for ax, rate in zip(axes, [0.01, 0.03, 0.055, 0.075]):
         optimizer.step()
         path.append(model.weight.item())
     print(f"rate {rate}: weight", *[f"{w:.3f}" for w in path])
-    ax.plot(curve, 14 * (curve - 2) ** 2, "0.7")
+    ax.plot(curve, 14 * (curve - 2) ** 2, "0.6")
     ax.plot(path, [14 * (w - 2) ** 2 for w in path], "o-", label="steps")
     ax.set(title=f"learning rate {rate}", xlabel="weight", ylim=(-6, 155))
 axes[0].set_ylabel("loss")

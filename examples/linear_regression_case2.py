@@ -90,7 +90,8 @@ for epoch in range(1, args.epochs + 1):
 # Result
 # ------
 # `torch.inference_mode` is a faster ``no_grad``, for results that no ``backward()``
-# needs. scikit-learn computes the line with the *least squares* of the errors directly.
+# needs. The line with the *least squares* of the errors comes from scikit-learn, which
+# computes it directly.
 
 with torch.inference_mode():
     final_loss = loss_fn(model(x), y).item()

@@ -3,10 +3,10 @@ From a line to a probability
 ============================
 
 How does a model predict yes or no? A line returns any number: 2.7, or -40. The
-*sigmoid* turns each number into a *probability*, from 0 to 1. (0.9 means: of ten such
-cases, about nine are a yes.) A line with a sigmoid is called *logistic regression*.
-Here it predicts from hours of study whether somebody passes an exam. Afterwards you can
-train a model for two classes, and read its outputs.
+*sigmoid* turns each number into a *probability*, from 0 to 1. The probability 0.9
+means: of ten such cases, about nine are a yes. A line with a sigmoid is called
+*logistic regression*. Here it predicts from hours of study whether somebody passes an
+exam. Afterwards you can train a model for two classes, and read its outputs.
 """
 
 # %%
@@ -85,8 +85,8 @@ for value in [2.0, 20.0]:
 # Training
 # --------
 # The loss of an epoch is the mean over the four points. It would be 0.69 if each
-# probability were 0.5. (For two exams, *multi-label*, take ``nn.Linear(1, 2)``, and a
-# column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.)
+# probability were 0.5. For several exams (*multi-label*), take ``nn.Linear(1, 2)``, and
+# a column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)

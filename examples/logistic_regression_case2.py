@@ -87,9 +87,9 @@ def network(activation):
 model = network(nn.Sigmoid)
 
 # %%
-# You can also write it as a class. ``nn.Sequential`` needs modules, ``nn.Sigmoid()``; a
-# class can call functions, ``torch.sigmoid``. With the same linear layers the outputs
-# are exactly the same.
+# You can also write it as a ``class``. ``nn.Sequential`` needs modules,
+# ``nn.Sigmoid()``; a ``class`` can call functions, ``torch.sigmoid``. With the same
+# linear layers the outputs are exactly the same.
 
 
 class Network(nn.Module):

@@ -4,9 +4,10 @@ Which model to trust
 
 You have trained several models. Which one is the best, and how good is it? The training
 rows cannot tell: a model can remember them. The validation set compares the
-candidates. The best of them may have been lucky there, so a third set, the *test set*,
-measures it once more. Afterwards you can choose a model for a table of your own, with
-missing values and text, and say how good it is and which mistakes it makes.
+candidates. The best of them may have been lucky there. So the *test set*, a third one,
+measures the chosen model once more. Afterwards you can choose a model for a table of
+your own, with missing values and text, and say how good it is and which mistakes it
+makes.
 """
 
 # %%
@@ -135,8 +136,8 @@ save_figure(fig, args.output / "model_selection.png")
 # %%
 # Test once
 # ---------
-# An accuracy is a mean: of 1 for each right row, 0 for each wrong one. The *interval*
-# is this mean plus and minus two standard errors (see overfitting). About 95 of 100
+# An accuracy is a mean: of 1 for each right row, 0 for each wrong one. Its *interval*
+# is the mean plus and minus two standard errors (see overfitting). About 95 of 100
 # such intervals contain the accuracy on all rows of this kind, if at least ten rows are
 # right and ten wrong. The baseline predicts the more frequent class.
 
@@ -223,9 +224,9 @@ for kind in ["new", "used"]:
     print(kind, *[f"{accuracy:.2f}" for accuracy in accuracies])
 
 # %%
-# New models guess: about half of the rows are right, more or less by chance. The used
-# model was new for the first part only. After that it has trained on the rows held out,
-# so its accuracy says nothing about new rows.
+# New models guess: of the 40 rows of a part about half are right, more or less by
+# chance. The used model was new for the first part only. After that it has trained on
+# the rows held out, so its accuracy says nothing about new rows.
 
 # %%
 # In short

@@ -219,6 +219,8 @@ save_figure(fig, args.output / "not_learning.png")
 # works, but ``step()`` moves the old model. Where no parameter moves, the loss stays
 # the same to the last digit. With the other four it falls, even with ``shuffled``: the
 # network memorises wrong labels. So a falling loss does not show that all is well.
+# (Two pairs have the same curve: ``silenced`` and ``zeroed``, ``healthy`` and
+# ``broadcast``.)
 
 # %%
 # ``total += loss``

@@ -31,8 +31,8 @@ torch.manual_seed(args.seed)
 # ----
 # The rule: y is the sum of 80 features, each times its own true weight, plus *noise*, a
 # random number that no model can predict. ``torch.randn`` draws numbers with a mean of
-# 0 and a mean square of 1. There are 100 rows for training. The *validation set* is 100
-# other rows. No model is trained on them: they show how good it is on new rows.
+# 0 and a mean square of 1. There are 100 rows for training. The *validation set*, 100
+# other rows, shows how good a model is on rows that it was not trained on.
 
 true_weights = torch.randn(1, 80)
 true_weights *= 3 / true_weights.norm()  # now the sum of their squares is 9
@@ -46,7 +46,8 @@ def make_rows(n):
 x, y = make_rows(args.rows)
 validation_x, validation_y = make_rows(100)
 print("three rows, the first six of 80 features, then y:")
-print(x[:3, :6].numpy().round(3), y[:3].numpy().round(3), sep="\n")
+torch.set_printoptions(precision=3, sci_mode=False)
+print(x[:3, :6], y[:3], sep="\n")
 
 # %%
 # Model

@@ -130,7 +130,8 @@ fig, axes = plt.subplots(n, 3, figsize=(9, 2.5 * n), squeeze=False)
 for i, (seen, bars, decision) in enumerate(axes):
     seen.imshow(x[i].numpy(), cmap="gray", vmin=0, vmax=1)
     bars.barh(range(10), logits[i].softmax(dim=0).numpy())
-    bars.set_yticks(range(10), CLASSES, fontsize=8)
+    bars.set_yticks(range(10), CLASSES)
+    bars.invert_yaxis()  # the first class above
     bars.set(xlim=(0, 1), title="probability")
     limit = terms[i].abs().max()
     decision.imshow(terms[i].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)

@@ -50,6 +50,7 @@ def test_losses(lesson, seed):
         assert (losses[-1] < 0.999 * losses[0]) != constant
     assert min(v["losses"]["softmax"]) > FLOOR
     assert v["losses"]["broadcast"] == v["losses"]["healthy"]
+    assert v["losses"]["silenced"] == v["losses"]["zeroed"]
     torch.manual_seed(seed)
     layers = nn.Linear(784, 64), nn.Linear(64, 10)
     a, b, c, d = (p.detach().numpy() for m in layers for p in m.parameters())
