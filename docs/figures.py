@@ -41,7 +41,7 @@ WORDS = {  # in English; docs/locale/zh_CN/LC_MESSAGES/sphinx.po has the Chinese
         "again": "another start",
         "epoch": "epoch",
         "loss": "loss",
-        "accuracy": "accuracy on new points",
+        "accuracy": "accuracy on fresh points",
         "best": "best possible",
         "caption": "With the ReLU, a hidden unit is 0 on one side of its dashed line. "
         "How few units reach an accuracy of 0.94? Try several starts for each number.",
@@ -106,7 +106,7 @@ def sigmoid(values):
 
 
 def hidden(values):
-    """Return the training points, how to train, and where new points come from."""
+    """Return the training points, how to train, and where fresh points come from."""
     return {
         "points": values["x"].double().round(decimals=4).tolist(),
         "labels": values["y"].tolist(),

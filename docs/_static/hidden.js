@@ -58,7 +58,7 @@ figure("hidden", ({ box, run, words, set, make, panel, trace, slider, choice, bu
   button(words.again, () => (start.value = Number(start.value) + 1 || 0), row);
   const result = make("output", {}, box);
 
-  // The accuracy is that of the regions under the density of the clusters: all new points.
+  // The accuracy is that of the regions under the density of the clusters: all fresh points.
   const size = 60, canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
   const context = canvas.getContext("2d"), image = context.createImageData(size, size);
   const cells = Array.from({ length: size * size }, (_, i) => {
@@ -73,7 +73,7 @@ figure("hidden", ({ box, run, words, set, make, panel, trace, slider, choice, bu
     cells.forEach(({ x, y, share }, i) => {
       const z = forward(net, relu, x, y), sure = Math.ceil(5 * Math.abs(Math.tanh(z / 2)));
       right += share[Number(z > 0)];
-      image.data.set([...(z > 0 ? [213, 94, 0] : [0, 114, 178]), 20 + 24 * sure], 4 * i);
+      image.data.set([...(z > 0 ? [211, 47, 47] : [0, 114, 178]), 20 + 24 * sure], 4 * i);
     });
     context.putImageData(image, 0, 0);
     set(picture, { href: canvas.toDataURL() });
