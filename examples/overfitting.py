@@ -46,8 +46,8 @@ def make_rows(n):
 x, y = make_rows(args.rows)
 validation_x, validation_y = make_rows(100)
 print("three rows, the first six of 80 features, then y:")
-torch.set_printoptions(precision=3, sci_mode=False)
-print(x[:3, :6], y[:3], sep="\n")
+for row, target in zip(x[:3], y[:3]):
+    print(*[f"{number:6.3f}" for number in [*row[:6], *target]])
 
 # %%
 # Model
