@@ -55,7 +55,7 @@ def figures(block, block_vars, gallery_conf):
         fig.savefig(path)
         parts = [part for ax in fig.axes for part in [*ax.images, *ax.collections]]
         maps = [part.cmap for part in parts if part.get_array() is not None]
-        drawn = all(min(cmap(0.0)) > 0.9 for cmap in maps)  # what is nothing is white
+        drawn = all(min(cmap(0.0)) > 0.9 for cmap in maps)  # the lowest value is white
         look = "drawing" if drawn else "picture"
         if fig.get_figwidth() >= 9:
             look += " wide"
@@ -169,12 +169,6 @@ def add_to_page(app, pagename, templatename, context, doctree):
     figures = [part["figure"] for part in parts if "figure" in part]
     for script in ["figures", *figures] if figures else []:
         app.add_js_file(f"{script}.js", defer="defer")
-    if pagename == "in_short":  # its contents have the names of files
-        context["toc"] = re.sub(
-            r'(?<="xref std std-doc">)\w+',
-            lambda match: app.env.titles[match[0]].astext(),
-            context["toc"],
-        )
     body = re.sub(FORMULA, r'<span class="one">\g<0></span>', context.get("body", ""))
     if app.tags.has("zh"):  # it is beside the English pages
         body = body.replace(f'"{ALL_PAGES}"', f'"../{ALL_PAGES}"')
@@ -187,6 +181,13 @@ def add_to_page(app, pagename, templatename, context, doctree):
         about = load_catalogue().get(about.replace("`", "``"), context["docstitle"])
     about = html.escape(about.replace("`", ""))
     context["metatags"] = f'<meta name="description" content="{about}">'
+
+
+def name_lessons(app, env):
+    """Give "In short" the titles of its lessons in its contents, not their files."""
+    for text in [*env.tocs["in_short"].findall(nodes.Text)]:
+        if text in env.titles:
+            text.parent.replace(text, nodes.Text(env.titles[text].astext()))
 
 
 def add_downloads(app, exception):
@@ -221,6 +222,7 @@ def setup(app):
     pages.setup(app)
     app.connect("builder-inited", prepare, priority=400)  # before Sphinx-Gallery, 500
     app.connect("source-read", rewrite)
+    app.connect("env-updated", name_lessons)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", add_downloads)
     app.connect("build-finished", zip_pages, priority=900)  # when all else is there

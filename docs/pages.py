@@ -120,11 +120,11 @@ def link_lessons(doctree):
     for text in [*doctree.findall(nodes.Text)]:
         parts = re.split(f"({'|'.join(files)})", text)
         if len(parts) > 1 and isinstance(text.parent, nodes.paragraph):
-            found = [nodes.Text(part) for part in parts]
-            for i, name in list(enumerate(parts))[1::2]:
-                link = {"refuri": f"{files[name]}.html", "internal": True}
-                found[i] = nodes.reference("", name, **link)
-            text.parent.replace(text, found)
+            for i in range(1, len(parts), 2):
+                link = {"refuri": f"{files[parts[i]]}.html", "internal": True}
+                parts[i] = nodes.reference("", parts[i], **link)
+            parts[::2] = map(nodes.Text, parts[::2])
+            text.parent.replace(text, parts)
 
 
 def below_title(row, seconds, chinese):
