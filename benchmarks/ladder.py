@@ -118,6 +118,7 @@ def sixteen_steps(*arguments):
 
 @cache
 def compile_steps():
+    """Return `sixteen_steps`, compiled at the first call: importing takes seconds."""
     return torch.compile(sixteen_steps, dynamic=False)
 
 
