@@ -88,9 +88,8 @@ def browser(request, tmp_path, address):
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     driver.width, driver.scheme = width, scheme
     size = {"width": width, "height": 900, "deviceScaleFactor": 1}
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", size | {"mobile": width < 600}
-    )
+    size["mobile"] = width < 600
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     driver.get(address)
@@ -108,10 +107,8 @@ def wait(browser, condition):
 def check_page(browser):
     """All is whole and fits into the window; axe finds nothing against WCAG, A, AA."""
     wait(browser, "document.readyState == 'complete'")
-    wait(
-        browser,
-        "![...document.querySelectorAll('.math')].some(m => !m.children.length)",
-    )
+    empty = "[...document.querySelectorAll('.math')].some(m => !m.children.length)"
+    wait(browser, f"!{empty}")
     bad = browser.execute_script(
         "const all = (s, bad) => [...document.querySelectorAll(s)].filter(bad);"
         "const wide = (n) => n.scrollWidth > n.clientWidth + 1;"
@@ -174,8 +171,11 @@ def test_every_page(browser, html):
         folded = ".guess + .highlight-Python + details > .sphx-glr-script-out"
         assert count(browser, folded) == count(browser, ".guess") == guesses
         assert count(browser, "details:not([open])") == answers + guesses
-        assert count(browser, "form.live") == source.count("\n# .. interactive:: ")
-        assert any("issues/new" in link for link in links(browser, ".project a"))
+        marks = source.count("\n# .. interactive:: ")
+        assert count(browser, "form.live") == marks
+        assert count(browser, "script[src*='figures.js']") == bool(marks)
+        assert count(browser, "article a > img")
+        assert count(browser, ".project [href*='issues/new'] ~ [href*='LICENSE']")
         paragraphs = browser.find_elements(By.CSS_SELECTOR, "article p:not(.ways)")
         prose = " ".join(p.get_attribute("textContent") for p in paragraphs)
         linked = links(browser, "article p:not(.ways) > a[href*='regression_case']")
