@@ -85,8 +85,8 @@ for value in [2.0, 20.0]:
 # Training
 # --------
 # The loss of an epoch is the mean over the four points. It would be 0.69 if each
-# probability were 0.5. For several exams (*multi-label*), take ``nn.Linear(1, 2)``, and
-# a column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.
+# probability were 0.5. For two exams (*multi-label*), take ``nn.Linear(1, 2)``, and a
+# column of ``y`` for each. The loss stays ``BCEWithLogitsLoss``.
 
 loss_fn = nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
